@@ -1,0 +1,53 @@
+# Two commands do everything on a machine that has only git, make and Python >= 3.11:
+#   make demo   install, learn depth on the synthetic world, judge it, draw it
+#   make test   install, then lint, types, floors and tests
+PYTHON ?= python3
+# The CPU build by default; README.md says how to pick a CUDA build.
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := runs/demo
+WORLD  := worlds/demo
+
+.PHONY: demo test lint format clean
+
+$(VENV)/made: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "semdepth needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	@touch $@
+
+$(VENV)/train: $(VENV)/made
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/made
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/train
+
+demo: $(VENV)/train
+	$(BIN)/semdepth synthesise $(WORLD)/train --drives 48 --frames 12 --height 96 --width 320
+	$(BIN)/semdepth synthesise $(WORLD)/test --split test --drives 16 --frames 3 --height 96 --width 320
+	$(BIN)/semdepth train --config recipes/demo.yaml --run $(DEMO)
+	$(BIN)/semdepth evaluate $(DEMO) --baselines
+	$(BIN)/semdepth predict $(DEMO) $(WORLD)/test --out $(DEMO)/predictions --every 3
+	@echo
+	@echo "Look at $(DEMO)/predictions (image, depth), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs worlds

@@ -1,0 +1,91 @@
+"""The command line: a table of typed functions. What each one's help says is its docstring and its types."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
+
+from semdepth.runtime import InputError, set_up_logging
+
+COMMANDS = {
+    "train": "learn depth from video: semdepth train --config recipes/demo.yaml",
+    "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
+    "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
+    "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
+}
+"""Name → one line for the overview. The function is ``semdepth.apps.<name>.<name>``, imported when it is called."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(import_module("semdepth").__version__)
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        return _complain(f"there is no command {name!r}; choose from {', '.join(COMMANDS)}")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    set_up_logging()
+    try:
+        run_command(name, rest)
+    except InputError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on where that is possible", code=130)
+    except ModuleNotFoundError as error:
+        extra = {"lightning_fabric": "train", "tensorboard": "train"}.get(str(error.name).partition(".")[0])
+        if extra is None:
+            raise
+        return _complain(f"{name} needs {error.name}: pip install 'semdepth[{extra}]'")
+    return 0
+
+
+def overview() -> str:
+    """Return what ``semdepth --help`` prints."""
+    lines = [f"  {name:<11} {line}" for name, line in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: semdepth COMMAND ...",
+            "",
+            "Depth, ego-motion and semantics from unlabelled driving video.",
+            "",
+            *lines,
+            "",
+            "semdepth COMMAND --help explains each. Exit codes: 0 done, 2 bad input, 130 interrupted.",
+        ]
+    )
+
+
+def run_command(name: str, arguments: list[str]) -> None:
+    """Parse ``arguments`` by the signature of the command's function, and call it.
+
+    A function that takes an ``Experiment`` takes its fields as options, and recipes through ``--config``.
+
+    Raises:
+        InputError: if the arguments do not fit.
+    """
+    from semdepth.apps.recipes import Parser, experiment_parser, parse_experiment
+
+    function: Callable[..., None] = getattr(import_module(f"semdepth.apps.{name}"), name)
+    if "experiment" in signature(function).parameters:
+        function(parse_experiment(arguments, experiment_parser(f"semdepth {name}", function.__doc__)))
+        return
+    parser = Parser(prog=f"semdepth {name}", description=function.__doc__)
+    parser.add_function_arguments(function, as_positional=True)
+    function(**parser.instantiate_classes(parser.parse_args(arguments)).as_dict())
+
+
+def _complain(message: str, code: int = 2) -> int:
+    print(f"semdepth: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""From a recipe (YAML) and options to an experiment, and back: what a run was made with stands in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from semdepth.config import Experiment
+from semdepth.runtime import InputError, require_file
+
+RUN_CONFIG = "config.yaml"
+"""The file in a run's folder that holds its resolved experiment."""
+MAY_CHANGE = (
+    "run", "data.root", "validation", "data.cache", "trainer.steps", "trainer.epochs", "trainer.workers",
+    "trainer.accelerator", "trainer.devices", "trainer.nodes", "trainer.log_every", "trainer.checkpoint_every",
+    "trainer.validate_every", "trainer.panel_every",
+)  # fmt: skip
+"""What may differ when a run is taken up again: where and how long, not what."""
+
+
+class Parser(ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise ``InputError`` instead of printing the usage and leaving."""
+        raise InputError(message) from ex
+
+
+def experiment_parser(prog: str = "semdepth train", description: str | None = None) -> Parser:
+    """Return a parser of recipes (``--config``) and of an option for every field of ``Experiment``."""
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("--config", action="config", help="A recipe (YAML); options after it override it.")
+    parser.add_class_arguments(Experiment)
+    return parser
+
+
+def parse_experiment(arguments: list[str], parser: Parser | None = None) -> Experiment:
+    """Return the experiment that command-line ``arguments`` describe.
+
+    Raises:
+        InputError: on unknown keys, wrong types and contradictions.
+    """
+    parser = parser or experiment_parser()
+    parsed = parser.instantiate_classes(parser.parse_args(arguments))
+    return Experiment(**{f.name: parsed[f.name] for f in fields(Experiment)})
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Return the experiment of a recipe, or of a run folder."""
+    file = path / RUN_CONFIG if path.is_dir() else path
+    return parse_experiment(["--config", str(require_file(file, "recipe"))])
+
+
+def save_experiment(experiment: Experiment) -> Path:
+    """Write the resolved experiment into its run folder, before anything else is written there.
+
+    Raises:
+        InputError: if the folder holds a run of another experiment, or cannot be written.
+    """
+    path = experiment.run / RUN_CONFIG
+    new = flatten(experiment)
+    if path.exists():
+        old = flatten(load_experiment(path))
+        changed = sorted(k for k in new.keys() | old.keys() if new.get(k) != old.get(k) and not _may_change(k))
+        if changed:
+            raise InputError(
+                f"{experiment.run}: holds a run with other options ({', '.join(changed[:4])}); resume it with the same "
+                "options, or give another --run"
+            )
+    try:
+        experiment.run.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(yaml.safe_dump(to_plain(experiment), sort_keys=False))
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{experiment.run}: cannot be written ({error.strerror}); give another --run") from None
+    return path
+
+
+def to_plain(value: Any) -> Any:
+    """Turn dataclasses, tuples and paths into what YAML knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def flatten(experiment: Experiment) -> dict[str, Any]:
+    """Return ``{"data.root": …, …}``: one entry for every option."""
+    flat: dict[str, Any] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                visit(f"{prefix}.{key}" if prefix else key, item)
+        else:
+            flat[prefix] = value
+
+    visit("", to_plain(experiment))
+    return flat
+
+
+def _may_change(key: str) -> bool:
+    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)

@@ -1,0 +1,45 @@
+"""``semdepth train``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rich.console import Console
+
+from semdepth.apps.recipes import save_experiment
+from semdepth.config import Experiment
+from semdepth.data.catalog import open_dataset
+from semdepth.runtime import logger
+from semdepth.training.trainer import Trainer, Validate
+from semdepth.training.validation import Validation, protocol_for
+
+
+def train(experiment: Experiment) -> None:
+    """Learn depth and ego-motion from video without depth labels.
+
+    Give a recipe and change what you like: semdepth train --config recipes/kitti_r18.yaml --data.root DIR. The run's
+    folder keeps the resolved options, checkpoints, weights, curves and panels; the same command resumes a run that was
+    interrupted. The file --validation.* describes, if any, needs ground truth and is only ever judged on.
+    """
+    dataset = open_dataset(experiment.data)
+    validate: Validate | None = None
+    if experiment.validation is not None:
+        judged = open_dataset(replace(experiment.validation, offsets=()))
+        validate = Validation(judged, protocol_for(judged))
+    save_experiment(experiment)
+    trainer = Trainer(
+        experiment.run,
+        dataset,
+        network=experiment.network,
+        objective=experiment.objective,
+        optim=experiment.optim,
+        augment=experiment.augment,
+        trainer=experiment.trainer,
+        validate=validate,
+        image_size=(experiment.data.height, experiment.data.width),
+    )
+    logger.info("%d frames, %d steps on %s", len(dataset), trainer.steps, trainer.fabric.device)
+    weights = trainer.fit()
+    Console().print(
+        f"Weights: {weights}\nCurves, panels, checkpoints: {experiment.run}", highlight=False, soft_wrap=True
+    )

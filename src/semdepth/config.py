@@ -1,0 +1,35 @@
+"""The whole experiment, composed; a recipe (YAML) parses into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from semdepth.data.catalog import DataConfig
+from semdepth.data.transforms import AugmentConfig
+from semdepth.models.network import NetworkConfig
+from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.optim import OptimConfig
+from semdepth.training.trainer import TrainerConfig
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A training run: which video, which networks, what is minimised, how."""
+
+    run: Path = Path("runs/default")
+    """The run's folder: resolved config, checkpoints, weights, curves, panels. A run that is there is resumed."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What is learnt from."""
+    validation: DataConfig | None = None
+    """What the network is judged on while it trains (needs ground truth); None: not judged."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """What the networks see of a frame."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The networks."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """What is minimised."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """The optimiser and its schedule."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """The loop."""

@@ -1,0 +1,122 @@
+"""A plain folder of consecutive frames with known intrinsics: any video, unpacked.
+
+::
+
+    <root>/any_name_0001.jpg …         in the order of their names (numbers in them count as numbers)
+    <root>/intrinsics.txt              fx fy cx cy in pixels, or the nine numbers of the matrix
+    <root>/segmentation/data/<the image's name>.png, segmentation/entropy/<the image's name>.png   (optional)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from semdepth.data.records import (
+    FrameRecord,
+    LabelKind,
+    check_offsets,
+    label_folder,
+    neighbours,
+    require_folder,
+)
+from semdepth.geometry.camera import intrinsics_from_fov
+from semdepth.images import IMAGE_SUFFIXES, image_size
+from semdepth.runtime import InputError, require_file
+
+
+def frame_folder(
+    root: str | Path,
+    *,
+    intrinsics: Sequence[float] | None = None,
+    fov_deg: float | None = None,
+    offsets: Sequence[int] = (-1, 1),
+    labels: LabelKind = "none",
+) -> list[FrameRecord]:
+    """Return the records of a folder of consecutive frames.
+
+    Args:
+        root: the folder.
+        intrinsics: fx, fy, cx, cy in pixels of the images; pixel centres at integer coordinates.
+        fov_deg: horizontal field of view in degrees, for square pixels and a centred principal point.
+            Without either, ``intrinsics.txt`` in the folder is read.
+        offsets: frame offsets of the sources; frames without all these neighbours are left out.
+        labels: ``noisy`` for pseudo-labels in ``segmentation/data``.
+
+    Returns:
+        At least one record, in the order of the frames.
+
+    Raises:
+        InputError: if there are too few images, the intrinsics are missing or contradict each other, or labels lack.
+    """
+    root = require_folder(Path(root), "folder of frames", "give a folder of consecutive images")
+    offsets = check_offsets(offsets)
+    if labels == "exact":
+        raise InputError("labels exact: a plain folder has none; set labels: noisy or none")
+    images = sorted((p for p in root.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    if not images:
+        raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
+    camera = _camera(root, images[0], intrinsics, fov_deg)
+    written = label_folder(root / "segmentation" / "data" if labels == "noisy" else None, numbered=False)
+    frames = dict(enumerate(images))
+    records = []
+    for number, image in frames.items():
+        sources = neighbours(frames, number, offsets)
+        if sources is None:
+            continue
+        label, confidence = written.of(image.stem, image)
+        records.append(
+            FrameRecord(
+                name=f"{root.resolve().name}/{image.stem}",
+                image=image,
+                intrinsics=camera,
+                sources=sources,
+                offsets=offsets,
+                labels=label,
+                confidence=confidence,
+                confidence_is_entropy=written.confidence_is_entropy,
+            )
+        )
+    if not records:
+        raise InputError(f"{root}: none of {len(images)} frames has neighbours at {offsets}; give more frames")
+    return records
+
+
+def _natural(path: Path) -> list[tuple[int, int | str]]:
+    """Return a sort key under which frame 10 comes after frame 9."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def _camera(
+    root: Path, first: Path, intrinsics: Sequence[float] | None, fov_deg: float | None
+) -> npt.NDArray[np.float64]:
+    """Return the (3, 3) intrinsics from what was given, or from ``intrinsics.txt``."""
+    if intrinsics is not None and fov_deg is not None:
+        raise InputError("intrinsics and fov_deg: give one of them, not both")
+    if fov_deg is not None:
+        if not 0.0 < fov_deg < 180.0:
+            raise InputError(f"fov_deg {fov_deg}: give the horizontal field of view in degrees, between 0 and 180")
+        return intrinsics_from_fov(fov_deg, image_size(first)).double().numpy()
+    if intrinsics is not None:
+        return _matrix(list(intrinsics), "intrinsics")
+    path = root / "intrinsics.txt"
+    if not path.exists():
+        raise InputError(f"{path}: not found; write `fx fy cx cy` into it, or give intrinsics or fov_deg")
+    try:
+        return _matrix([float(word) for word in require_file(path, "intrinsics file").read_text().split()], str(path))
+    except ValueError:
+        raise InputError(f"{path}: must hold numbers only; write `fx fy cx cy` in pixels") from None
+
+
+def _matrix(numbers: list[float], where: str) -> npt.NDArray[np.float64]:
+    if len(numbers) == 4:
+        fx, fy, cx, cy = numbers
+        numbers = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+    matrix = np.array(numbers, dtype=np.float64)
+    if len(matrix) != 9 or not np.isfinite(matrix).all() or matrix[0] <= 0 or matrix[4] <= 0:
+        raise InputError(f"{where}: must be `fx fy cx cy` in pixels (or nine numbers), with focal lengths above 0")
+    return matrix.reshape(3, 3)

@@ -1,0 +1,186 @@
+"""Which pixels are judged, how scale is treated, where depth is capped: the published protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import interpolate
+
+from semdepth.evaluation.metrics import Array, DepthErrors, as_array, depth_errors
+
+Map = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Crop = Callable[[int, int], tuple[int, int, int, int]]
+"""(H, W) -> rows from, rows to, columns from, columns to; the ends are outside."""
+
+
+def garg_crop(height: int, width: int) -> tuple[int, int, int, int]:
+    """Return the rows and columns (from, to, from, to; ends outside) that Garg et al. 2016 judge on KITTI."""
+    rows, columns = (0.40810811, 0.99189189), (0.03594771, 0.96405229)
+    return int(rows[0] * height), int(rows[1] * height), int(columns[0] * width), int(columns[1] * width)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A prediction made comparable with its ground truth."""
+
+    ground_truth: Map
+    """(H, W) metres."""
+    prediction: Map
+    """(H, W) metres, scaled and capped."""
+    mask: Mask
+    """(H, W) the pixels that are judged; never empty."""
+    ratio: float
+    """Scale that the prediction was multiplied by; also measured (not applied) without median scaling."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one image."""
+
+    errors: DepthErrors
+    ratio: float
+    """Median of the true depths divided by the median of the predicted ones, over the judged pixels."""
+    pixels: int
+    """Number of judged pixels."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to judge depth maps. Call it with (ground truth, prediction).
+
+    ``dataclasses.replace(kitti_eigen, median_scaling=False)`` judges metric predictions.
+    """
+
+    name: str
+    """Printed beside every number."""
+    min_depth: float = 1e-3
+    """Metres; nearer ground truth is not judged, nearer predictions are raised to it."""
+    max_depth: float = 80.0
+    """Metres; predictions beyond are lowered to it."""
+    judge_beyond: bool = False
+    """Judge ground truth beyond ``max_depth`` too."""
+    crop: Crop | None = None
+    """Judge only inside; None: the whole image."""
+    median_scaling: bool = True
+    """Multiply each prediction by median(truth) / median(prediction) over its judged pixels."""
+    dense: bool = False
+    """The ground truth is exact and complete (0 means sky), so that depth borders can be read from it."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_depth < self.max_depth:
+            raise ValueError(f"0 < min_depth < max_depth is needed, not {self.min_depth} and {self.max_depth}")
+
+    def judged(self, ground_truth: Array) -> Mask:
+        """Return the (H, W) mask of pixels that this protocol judges."""
+        truth = as_array(ground_truth)
+        if truth.ndim != 2:
+            raise ValueError(f"ground truth must be (H, W), not {truth.shape}")
+        mask: Mask = truth > self.min_depth
+        mask &= np.isfinite(truth) if self.judge_beyond else truth < self.max_depth
+        if self.crop is not None:
+            top, bottom, left, right = self.crop(*truth.shape)
+            inside = np.zeros_like(mask)
+            inside[top:bottom, left:right] = True
+            mask &= inside
+        return mask
+
+    def align(self, ground_truth: Array, prediction: Array) -> Aligned:
+        """Mask, scale and cap.
+
+        Args:
+            ground_truth: (H, W) metres, 0 = unknown.
+            prediction: (H, W) depth, metres or up to scale.
+
+        Raises:
+            ValueError: if the shapes differ, no pixel can be judged, or the prediction is not finite and positive on
+                a judged pixel.
+        """
+        mask = self.judged(ground_truth)
+        truth, depth = as_array(ground_truth).astype(np.float64), as_array(prediction).astype(np.float64)
+        if truth.shape != depth.shape:
+            raise ValueError(
+                f"ground truth {truth.shape} and prediction {depth.shape} differ in size; use depth_from_disparity"
+            )
+        if not mask.any():
+            raise ValueError("no valid pixel to judge")
+        values = depth[mask]
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError("the prediction has values that are not finite or not positive")
+        ratio = float(np.median(truth[mask]) / np.median(values))
+        scaled = depth * ratio if self.median_scaling else depth
+        return Aligned(truth, np.clip(scaled, self.min_depth, self.max_depth), mask, ratio)
+
+    def __call__(self, ground_truth: Array, prediction: Array) -> Judgement:
+        """Judge one image; arguments and errors as for ``align``."""
+        aligned = self.align(ground_truth, prediction)
+        truth, depth = aligned.ground_truth[aligned.mask], aligned.prediction[aligned.mask]
+        return Judgement(depth_errors(truth, depth), aligned.ratio, truth.size)
+
+
+kitti_eigen = Protocol("kitti_eigen", crop=garg_crop)
+"""Raw-lidar ground truth of Eigen's 697 test images: Garg crop, 1e-3–80 m, median scaling (Godard et al. 2019)."""
+
+kitti_improved = Protocol("kitti_improved", judge_beyond=True)
+"""Accumulated ground truth of 652 images (Uhrig et al. 2017): every known pixel, no crop, predictions capped at 80 m.
+
+As the published implementation has it, true depths beyond the cap are judged too (they are few).
+"""
+
+synthetic = Protocol("synthetic", dense=True)
+"""Exact dense depth of the rendered world: no crop, 1e-3–80 m, median scaling."""
+
+
+def resize_disparity(disparity: Array, height: int, width: int) -> npt.NDArray[np.float32]:
+    """Resize (h, w) disparity bilinearly to (height, width).
+
+    Pixel *areas* correspond here (``align_corners=False``, what image libraries do and the published numbers rest on),
+    unlike in the warp.
+
+    Raises:
+        ValueError: if ``disparity`` is not (h, w).
+    """
+    values = torch.from_numpy(np.array(as_array(disparity), dtype=np.float32))
+    if values.ndim != 2:
+        raise ValueError(f"disparity must be (h, w), not {tuple(values.shape)}")
+    resized = interpolate(values[None, None], size=(height, width), mode="bilinear", align_corners=False)
+    return resized[0, 0].numpy()
+
+
+def depth_from_disparity(disparity: Array, height: int, width: int) -> npt.NDArray[np.float32]:
+    """Resize (h, w) disparity (1/m, or up to scale) to (height, width) and invert it: (height, width) depth.
+
+    Disparity, not depth, is resized: between a near and a far pixel it is the disparity that is linear on a plane.
+    """
+    with np.errstate(divide="ignore"):  # a zero disparity becomes inf, which align() refuses where it matters
+        return 1.0 / resize_disparity(disparity, height, width)
+
+
+def flip_post_process(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Blend the disparity of an image with that of its mirror image (Godard et al. 2017, section 3.4).
+
+    At the left border the mirrored pass is taken, at the right border the plain one, their mean between; ramps of 5 %
+    of the width join them.
+
+    Args:
+        left: (..., W) disparity of the image.
+        right: (..., W) disparity of the mirrored image, mirrored back.
+
+    Returns:
+        (..., W) blended disparity.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if left.shape != right.shape:
+        raise ValueError(f"the passes differ in shape: {left.shape} and {right.shape}")
+    column = np.linspace(0.0, 1.0, left.shape[-1])
+    at_left = 1.0 - np.clip(20.0 * (column - 0.05), 0.0, 1.0)
+    at_right = at_left[::-1]
+    blended: npt.NDArray[Any] = at_right * left + at_left * right + (1.0 - at_left - at_right) * (left + right) / 2
+    return blended

@@ -1,0 +1,1 @@
+"""Cameras, rigid motions and view synthesis: pure, differentiable functions of tensors that know no networks."""

@@ -1,0 +1,1 @@
+"""What ships: a network and an image in, depth out. Needs no data, losses or evaluation."""

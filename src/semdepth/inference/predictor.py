@@ -1,0 +1,120 @@
+"""The one path from an image to its depth: command line, Python and demo all come through here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from semdepth.geometry.camera import disparity_to_depth
+from semdepth.images import as_rgb, read_image
+from semdepth.models.network import DepthNetwork
+from semdepth.models.weights import load_depth_network
+from semdepth.runtime import InputError, choose_device
+from semdepth.structures import NetworkOutput, Prediction
+
+WEIGHTS = ("best.safetensors", "weights.safetensors")
+"""Files of a run folder that prediction looks for, in this order."""
+
+
+class Predictor:
+    """A depth network ready to use on images of any size."""
+
+    def __init__(self, network: DepthNetwork, image_size: tuple[int, int], device: str = "auto") -> None:
+        """Wrap ``network``; images are resized to ``image_size`` (H, W), what it was trained at, and back."""
+        self.device = choose_device(device)
+        self.network = network.to(self.device).eval()
+        self.image_size = image_size
+        self.depth_range = (network.config.min_depth, network.config.max_depth)
+
+    def predict(
+        self, image: str | Path | Image.Image | npt.NDArray[np.generic], *, flip_average: bool = False
+    ) -> Prediction:
+        """Predict a single image.
+
+        Args:
+            image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1].
+            flip_average: also predict the mirrored image and average the disparities.
+
+        Returns:
+            The prediction, at the image's own size (after EXIF orientation). Depth is up to scale.
+
+        Raises:
+            InputError: if the image cannot be read or is not an image.
+        """
+        pixels = read_image(image) if isinstance(image, str | Path) else as_rgb(image)
+        height, width = pixels.shape[:2]
+        output = self._run(pixels, mirrored=False)
+        sigma, logits = output.disparity[0], None if output.logits is None else output.logits[0]
+        if flip_average:
+            mirrored = self._run(pixels, mirrored=True)
+            sigma = (sigma + mirrored.disparity[0].flip(-1)) / 2
+            if logits is not None and mirrored.logits is not None:
+                logits = (logits + mirrored.logits[0].flip(-1)) / 2
+        disparity, _ = disparity_to_depth(_resize(sigma.float(), (height, width)), *self.depth_range)
+        values: npt.NDArray[np.float32] = disparity[0, 0].cpu().numpy()
+        labels, uncertainty = (None, None) if logits is None else _segment(_resize(logits.float(), (height, width)))
+        return Prediction(depth=np.float32(1.0) / values, disparity=values, labels=labels, uncertainty=uncertainty)
+
+    @torch.inference_mode()
+    def _run(self, pixels: npt.NDArray[np.uint8], mirrored: bool) -> NetworkOutput:
+        height, width = self.image_size
+        resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+        image = torch.from_numpy(np.asarray(resized).copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
+        output: NetworkOutput = self.network(image.flip(-1) if mirrored else image)
+        return output
+
+
+def load(path_or_hub_id: str | Path | None = None, device: str = "auto") -> Predictor:
+    """Load a predictor.
+
+    Args:
+        path_or_hub_id: a run folder (its best weights, else its last) or a ``.safetensors`` file that semdepth wrote.
+        device: auto, cpu, cuda, cuda:1, mps.
+
+    Raises:
+        InputError: if there are no such weights, or the file is damaged or not ours.
+    """
+    if path_or_hub_id is None:
+        raise InputError(
+            "no weights come in the box yet; give a run folder or a .safetensors file (semdepth train makes both)"
+        )
+    path = find_weights(Path(path_or_hub_id))
+    network, header = load_depth_network(path)
+    size = header.extra.get("image_size")
+    if not (isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+        raise InputError(f"{path}: does not say the image size it was trained at; write it again with semdepth train")
+    return Predictor(network, (size[0], size[1]), device)
+
+
+def find_weights(path: Path) -> Path:
+    """Return the weights file that ``path``, a run folder or the file itself, stands for.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"{path}: no such run folder or weights file; semdepth train writes one")
+        return path
+    for name in WEIGHTS:
+        if (path / name).exists():
+            return path / name
+    raise InputError(f"{path}: holds none of {', '.join(WEIGHTS)}; is it a run folder whose training has begun?")
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def _segment(logits: Tensor) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Return labels (H, W) and normalised entropy (H, W) of (1, C, H, W) logits (METHOD 2.2)."""
+    log_probabilities = logits.log_softmax(dim=1)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=1) / float(np.log(logits.shape[1]))
+    labels = logits.argmax(dim=1)[0].byte().cpu().numpy()
+    return labels, entropy[0].clamp(0, 1).cpu().numpy()

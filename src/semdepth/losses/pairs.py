@@ -1,0 +1,300 @@
+"""Point pairs with an order in depth, read off a semantic label map (METHOD 3.3, explicit guidance).
+
+A label map says where depth may jump, and common sense says which way: a car hides what is behind it, nothing is behind
+the sky. Both are wrong often enough to hurt (a car does not jump off the road it stands on; labels are noisy), so every
+pair has to pass rules, each of which can be switched off.
+
+The geometry of a pair (four points along the normal of a border) follows structure-guided ranking (Xian et al., CVPR
+2020); where they read the order from depth, here the classes give it, or else the network's own depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semdepth.labels import GROUND, IGNORE, OCCLUDER, SKY, THING, membership
+from semdepth.losses.regions import (
+    Borders,
+    Points,
+    border_edges,
+    border_normals,
+    connected_regions,
+    place_points,
+)
+from semdepth.runtime import InputError
+
+REFERENCE_WIDTH = 640
+"""Lengths in ``PairConfig`` are pixels of an image this wide; they scale with the width."""
+SIDE_SAMPLES = 6
+"""Points on each side of a border whose median disparity stands for that side, where the network decides."""
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """How point pairs are drawn from a label map, and which rules against wrong pairs hold."""
+
+    samples: int = 5500
+    """Border points drawn per image (of 640 wide; in proportion for others). Each gives up to three pairs."""
+    tolerance: float = 2.0
+    """No point is closer to the border than this (px at 640 wide): labels are ragged there."""
+    reach: float = 30.0
+    """No point is farther from the border than this (px at 640 wide)."""
+    prediction_decides: bool = True
+    """Where classes say nothing (building beside vegetation), let the network's own depth give the order."""
+    tau: float = 0.05
+    """The network's own depth decides only where the two sides' medians differ by a ratio above 1 + tau."""
+    uniform_neighbourhood: bool = True
+    """Rule 1: 3×3 pixels around both points carry the label of the point's side: no slivers, no ignore."""
+    minimum_area: bool = True
+    """Rule 2: both points lie in connected regions of at least ``least_area``."""
+    least_area: float = 200.0
+    """Rule 2: smallest region (square px at 640 wide)."""
+    confidence: bool = True
+    """Rule 3: the labels' confidence is at least ``least_confidence`` at both points, where labels bring one."""
+    least_confidence: float = 0.7
+    """Rule 3: least confidence, in [0, 1]."""
+    agreement: bool = True
+    """Rule 4: the network's most probable class is the label at both points, where probabilities are given."""
+    contact: bool = True
+    """Rule 5: contact is not occlusion. Ground lower in the image than a thing's point is not behind the thing."""
+    standing: bool = True
+    """Rule 6: what is seen stands on the ground, and the sky is above it. So no wall or tree is behind a thing where a
+    thing is above it in the image (a mislabelled part of the thing, or in front of it); the sky is behind only what
+    has no sky below it, and only where nothing else is above the sky. Costs the borders below bridges and tree tops."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InputError(f"pairs.samples is {self.samples}; draw at least 1 border point per image")
+        if not 0 <= self.tolerance < self.reach:
+            raise InputError(f"pairs.tolerance {self.tolerance}, pairs.reach {self.reach}: need 0 <= tolerance < reach")
+        if self.tau < 0:
+            raise InputError(f"pairs.tau is {self.tau}; a ratio above 1 + tau needs tau >= 0")
+        if self.least_area < 0:
+            raise InputError(f"pairs.least_area is {self.least_area}; give an area >= 0")
+        if not 0 <= self.least_confidence <= 1:
+            raise InputError(f"pairs.least_confidence is {self.least_confidence}; give a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class PointPairs:
+    """P pairs of pixels with the order of their depths; all tensors on the labels' device."""
+
+    image: Tensor
+    """(P,) int64, the image in the batch."""
+    i: Tensor
+    """(P, 2) int64, row and column of the first point."""
+    j: Tensor
+    """(P, 2) int64, row and column of the second point."""
+    ordinal: Tensor
+    """(P,) int8: +1 where i is nearer than j, −1 where it is farther, 0 where both are equally far."""
+    from_prior: Tensor
+    """(P,) bool: false where the network's own depth gave the order."""
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def at(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values of a (B, H, W) map at the points i and j, (P,) each; (P, C) from a (B, H, W, C) map."""
+        return values[self.image, self.i[:, 0], self.i[:, 1]], values[self.image, self.j[:, 0], self.j[:, 1]]
+
+
+def sample_pairs(
+    labels: Tensor,
+    disparity: Tensor,
+    probabilities: Tensor | None = None,
+    confidence: Tensor | None = None,
+    *,
+    config: PairConfig,
+    generator: torch.Generator | None = None,
+) -> PointPairs:
+    """Draw point pairs at the borders of label maps, and keep those that pass the rules of ``config``.
+
+    Args:
+        labels: (B, H, W) uint8 trainIds, 255 = ignore.
+        disparity: (B, 1, H, W) positive, proportional to 1 / depth; no gradient flows. It orders borders for which the
+            classes have no prior.
+        probabilities: (B, C, H, W) the network's class probabilities, for rule 4; leave out during warm-up.
+        confidence: (B, H, W) of the labels, in [0, 1], for rule 3.
+        config: distances, numbers and rules.
+        generator: source of the draws. An image's pairs depend on its place in the batch, never on other images.
+
+    Returns:
+        The pairs, images in order; none where no border passes.
+
+    Raises:
+        ValueError: if the maps differ in size.
+    """
+    check_sizes(labels, disparity, probabilities, confidence)
+    scale = labels.shape[2] / REFERENCE_WIDTH
+    region, area = connected_regions(labels)
+    large = area[region] >= (config.least_area * scale**2 if config.minimum_area else 0)
+
+    borders, draws = _draw_borders(labels, large, config, generator)
+    near, far = max(config.tolerance * scale, 1.0), max(config.reach * scale, 2.0)
+    # Sorted draws on each side put b and c nearer to the border than a and d.
+    before, behind = draws[:, :2].sort(1).values, draws[:, 2:].sort(1).values
+    offsets = torch.cat([-near - (far - near) * before.flip(1), near + (far - near) * behind], 1)
+    points = place_points(labels, borders, borders.side[:, [0, 0, 1, 1]], offsets)
+    sound = points.inside & points.at(large) & _sound(points, labels, probabilities, confidence, config)
+
+    prior = _prior_order(borders.side)
+    order, has_prior = prior, prior != 0
+    if config.prediction_decides:
+        open_borders = borders.only(~has_prior)
+        steps = torch.linspace(near, far, SIDE_SAMPLES, device=labels.device).expand(len(open_borders.image), -1)
+        order = prior.masked_scatter(~has_prior, _predicted_order(disparity, labels, open_borders, steps, config.tau))
+    across = sound[:, 1] & sound[:, 2] & (order != 0) & ~_is_contradicted(points.pick(1, 2), labels, large, config)
+
+    regions = points.at(region)
+    solid = _table(OCCLUDER, labels.device)[borders.side]
+    kept = [(1, 2, across, order, has_prior)]
+    for k, (a, b) in enumerate(((0, 1), (2, 3))):
+        equal = sound[:, a] & sound[:, b] & solid[:, k] & (regions[:, a] == regions[:, b])
+        kept.append((a, b, equal, torch.zeros_like(order), torch.ones_like(has_prior)))
+    return _collect(points, kept)
+
+
+def check_sizes(labels: Tensor, disparity: Tensor, probabilities: Tensor | None, confidence: Tensor | None) -> None:
+    """Refuse maps that do not lie pixel on pixel.
+
+    Raises:
+        ValueError: naming the shapes.
+    """
+    batch, height, width = labels.shape
+    if disparity.shape != (batch, 1, height, width):
+        raise ValueError(
+            f"labels are {tuple(labels.shape)}, so disparity must be (B, 1, H, W), not {tuple(disparity.shape)}"
+        )
+    if probabilities is not None and probabilities.shape[::2] + probabilities.shape[3:] != (batch, height, width):
+        raise ValueError(f"labels are {tuple(labels.shape)}, but probabilities {tuple(probabilities.shape)}")
+    if confidence is not None and confidence.shape != labels.shape:
+        raise ValueError(f"labels are {tuple(labels.shape)}, but confidence {tuple(confidence.shape)}")
+
+
+def _table(group: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.from_numpy(membership(group)).to(device)
+
+
+def _prior_order(side: Tensor) -> Tensor:
+    """Return +1 where the classes say that region 1 occludes region 2, −1 for the reverse, 0 where they say nothing."""
+    front = _table(OCCLUDER, side.device).long() - _table(SKY, side.device).long()
+    return (front[side[:, 0]] - front[side[:, 1]]).sign()
+
+
+def _draw_borders(
+    labels: Tensor, large: Tensor, config: PairConfig, generator: torch.Generator | None
+) -> tuple[Borders, Tensor]:
+    """Draw N border points uniformly, with replacement, from the borders that can give a pair.
+
+    Returns:
+        The border points, and four further draws from [0, 1) for each, (N, 4).
+    """
+    batch, _, width = labels.shape
+    scale = width / REFERENCE_WIDTH
+    image, first, second = border_edges(labels)
+    side = torch.stack([labels[image, p[:, 0], p[:, 1]].long() for p in (first, second)], 1)
+    useful = (side != IGNORE).all(1)
+    if not config.prediction_decides:
+        useful &= _prior_order(side) != 0
+    # Draws at borders that contradict the rules by themselves (the foot of a car) would be wasted.
+    row, column = (torch.stack([first[:, k], second[:, k]], 1) for k in (0, 1))
+    ends = Points(image[:, None], row, column, side, torch.ones_like(side, dtype=torch.bool))
+    useful &= ~_is_contradicted(ends, labels, large, config)
+    image, first, second, side = (values[useful] for values in (image, first, second, side))
+    counts = torch.bincount(image, minlength=batch)
+
+    home = generator.device if generator is not None else labels.device
+    size = (batch, max(1, round(config.samples * scale)), 5)
+    draws = torch.rand(size, generator=generator, device=home).to(labels.device)[counts > 0]
+    start = (counts.cumsum(0) - counts)[counts > 0, None]
+    # A float32 draw times a count may round up to the count itself.
+    chosen = torch.minimum((draws[..., 0] * counts[counts > 0, None]).long(), counts[counts > 0, None] - 1)
+    place = (start + chosen).flatten()
+    edges = (image[place], first[place], second[place])
+    normal = border_normals(labels, edges, radius=max(2, round(3 * scale)))
+    return Borders(edges[0], (edges[1] + edges[2]) / 2, normal, side[place]), draws[..., 1:].flatten(0, 1)
+
+
+def _sound(
+    points: Points, labels: Tensor, probabilities: Tensor | None, confidence: Tensor | None, config: PairConfig
+) -> Tensor:
+    """Apply the rules that look at single points (1, 3 and 4): (N, 4) bool."""
+    height, width = labels.shape[1:]
+    sound = torch.ones_like(points.inside)
+    if config.uniform_neighbourhood:
+        for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+            row, column = (points.row + down).clamp(0, height - 1), (points.column + right).clamp(0, width - 1)
+            sound &= labels[points.image, row, column] == points.side
+    if config.confidence and confidence is not None:
+        sound &= points.at(confidence) >= config.least_confidence
+    if config.agreement and probabilities is not None:
+        sound &= points.at(probabilities.detach().movedim(1, 3)).argmax(2) == points.side
+    return sound
+
+
+def _predicted_order(disparity: Tensor, labels: Tensor, borders: Borders, steps: Tensor, tau: float) -> Tensor:
+    """Order the two sides by their median disparities, taken ``steps`` (N, K) away from the border; 0: no telling."""
+    medians = []
+    for k, sign in enumerate((-1, 1)):
+        points = place_points(labels, borders, borders.side[:, k : k + 1], sign * steps)
+        values = points.at(disparity.detach()[:, 0].float())
+        medians.append(torch.where(points.inside, values, torch.nan).nanmedian(1).values)
+    ratio = medians[0] / medians[1]
+    return (ratio > 1 + tau).long() - (ratio < 1 / (1 + tau)).long()
+
+
+def _is_contradicted(ends: Points, labels: Tensor, large: Tensor, config: PairConfig) -> Tensor:
+    """Tell which pairs of points (K = 2), one on each side of a border, the rules 5 and 6 forbid: (N,) bool."""
+    forbidden = torch.zeros(len(ends.row), dtype=torch.bool, device=labels.device)
+    if config.contact:
+        forbidden |= _is_contact(ends)
+    if config.standing:
+        forbidden |= _is_out_of_order(ends, labels, large)
+    return forbidden
+
+
+def _is_contact(ends: Points) -> Tensor:
+    """Tell where one point is ground, the other an occluder, and the ground is lower in the image (rule 5)."""
+    ground, occluder = (_table(group, ends.side.device)[ends.side] for group in (GROUND, OCCLUDER))
+    return (ground & occluder.flip(1) & (ends.row > ends.row.flip(1))).any(1)
+
+
+def _is_out_of_order(ends: Points, labels: Tensor, large: Tensor) -> Tensor:
+    """Tell where points ordered by the prior contradict how things, ground and sky follow in a column (rule 6)."""
+    is_sky, is_thing = (_table(group, labels.device)[labels.long()] & large for group in (SKY, THING))
+    is_solid = (labels != SKY[0]) & (labels != IGNORE) & large
+    below_thing, below_solid = (ends.row > _first_row(mask)[ends.image, ends.column] for mask in (is_thing, is_solid))
+    above_sky = ends.row < labels.shape[1] - 1 - _first_row(is_sky.flip(1))[ends.image, ends.column]
+    ground, sky = (_table(group, labels.device)[ends.side] for group in (GROUND, SKY))
+    prior = _prior_order(ends.side)
+    behind = torch.stack([prior < 0, prior > 0], 1)
+    hidden = behind & ((below_thing & ~ground) | (below_solid & sky))
+    floating = above_sky & (behind & sky).flip(1)
+    return (hidden | floating).any(1)
+
+
+def _first_row(mask: Tensor) -> Tensor:
+    """Return the topmost row that is true in each column of a (B, H, W) mask: (B, W), H where none is."""
+    height = mask.shape[1]
+    rows = torch.arange(height, dtype=torch.int16, device=mask.device)[None, :, None]
+    return torch.where(mask, rows, height).amin(1)
+
+
+def _collect(points: Points, kept: list[tuple[int, int, Tensor, Tensor, Tensor]]) -> PointPairs:
+    """Join pairs given as (first point, second point, which to keep, their order, whether by the prior)."""
+
+    def point(k: int, keep: Tensor) -> Tensor:
+        return torch.stack([points.row[keep, k], points.column[keep, k]], 1)
+
+    image = torch.cat([points.image[keep, 0] for _, _, keep, _, _ in kept])
+    sequence = image.argsort(stable=True)
+    return PointPairs(
+        image[sequence],
+        torch.cat([point(a, keep) for a, _, keep, _, _ in kept])[sequence],
+        torch.cat([point(b, keep) for _, b, keep, _, _ in kept])[sequence],
+        torch.cat([order[keep] for _, _, keep, order, _ in kept]).to(torch.int8)[sequence],
+        torch.cat([by_prior[keep] for _, _, keep, _, by_prior in kept])[sequence],
+    )

@@ -1,0 +1,105 @@
+"""Semantic-guided ranking loss: depth borders agree with the segmentation's (METHOD 3.3, explicit guidance)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.runtime import InputError
+
+
+@dataclass(frozen=True)
+class RankingConfig:
+    """Form of the semantic-guided ranking loss, and how its pairs are drawn."""
+
+    form: Literal["hinge", "logistic"] = "hinge"
+    """hinge: only pairs out of order push, with constant force in log-disparity. logistic: the literature's form on
+    disparity over its image mean (Xian et al. 2020), which never stops pushing."""
+    margin: float = 0.05
+    """hinge: a pair is in order once its log-disparities differ by this much the right way (0.05: 5 % in depth)."""
+    equality: Literal["band", "square", "none"] = "band"
+    """Pairs on one thing: push only beyond ``band``, or by the squared difference (the literature's), or not at all."""
+    band: float = 0.1
+    """band: differences this small are free (in log-disparity for the hinge, else in disparity over its mean)."""
+    uncertainty: bool = True
+    """Weight each pair by the certainty of the network's classes at both points, where probabilities are given."""
+    pairs: PairConfig = field(default_factory=PairConfig)
+    """How pairs are drawn, and which rules they pass."""
+
+    def __post_init__(self) -> None:
+        if self.margin < 0 or self.band < 0:
+            raise InputError(f"ranking.margin {self.margin} and ranking.band {self.band} must not be negative")
+
+
+def semantic_ranking_loss(
+    disparity: Tensor,
+    labels: Tensor,
+    probabilities: Tensor | None = None,
+    confidence: Tensor | None = None,
+    *,
+    config: RankingConfig,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Rank depths across the borders of a label map: ``Σ w·φ / Σ w`` over the pairs of ``sample_pairs``.
+
+    With ``s`` = log-disparity (hinge) or disparity over its image mean (logistic), and ℓ the pair's order,
+    φ = max(0, margin − ℓ·(s_i − s_j)) or log(1 + exp(−ℓ·(s_i − s_j))) for ℓ = ±1; for ℓ = 0
+    φ = max(0, abs(s_i − s_j) − band) or (s_i − s_j)². w = c_i·c_j, c = 1 − normalised entropy of the classes.
+    Every form is invariant to the scale of disparity.
+
+    Args:
+        disparity: (B, 1, H, W) positive and proportional to 1 / depth: the disparity that
+            ``geometry.camera.disparity_to_depth`` returns, not the sigmoid it is made of.
+        labels: (B, H, W) uint8 trainIds, 255 = ignore.
+        probabilities: (B, C, H, W) class probabilities of the network, for weights and for rule 4; no gradient flows.
+        confidence: (B, H, W) confidence of the labels, in [0, 1].
+        config: form and pairs.
+        generator: source of the draws.
+
+    Returns:
+        Scalar; zero with zero gradient where no pair survives, never NaN.
+
+    Raises:
+        ValueError: if the maps differ in size.
+    """
+    if disparity.dtype in (torch.float16, torch.bfloat16):
+        disparity = disparity.float()
+    pairs = sample_pairs(labels, disparity, probabilities, confidence, config=config.pairs, generator=generator)
+    score = _score(disparity, config.form)
+    at_i, at_j = pairs.at(score)
+    penalty = _penalty(at_i - at_j, pairs.ordinal, config)
+    weight = _certainty(pairs, probabilities) if config.uncertainty and probabilities is not None else None
+    weight = torch.ones_like(penalty) if weight is None else weight.to(penalty.dtype)
+    if config.equality == "none":
+        weight = weight * (pairs.ordinal != 0)
+    return (weight * penalty).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+def _score(disparity: Tensor, form: str) -> Tensor:
+    """Return the (B, H, W) quantity whose differences are ranked."""
+    if form == "hinge":
+        return disparity[:, 0].clamp(min=torch.finfo(disparity.dtype).tiny).log()
+    return (disparity / disparity.mean((2, 3), keepdim=True).clamp(min=torch.finfo(disparity.dtype).tiny))[:, 0]
+
+
+def _penalty(difference: Tensor, ordinal: Tensor, config: RankingConfig) -> Tensor:
+    signed = ordinal * difference
+    ranked = F.relu(config.margin - signed) if config.form == "hinge" else F.softplus(-signed)
+    equal = difference**2 if config.equality == "square" else F.relu(difference.abs() - config.band)
+    return torch.where(ordinal == 0, equal, ranked)
+
+
+def _certainty(pairs: PointPairs, probabilities: Tensor) -> Tensor:
+    """Return ``c_i·c_j`` of each pair, (P,), with c = 1 − H(p) / log C, detached."""
+    certainty: list[Tensor] = []
+    for p in pairs.at(probabilities.detach().movedim(1, 3)):
+        entropy = -torch.special.xlogy(p.float(), p.float()).sum(1)
+        certainty.append((1 - entropy / math.log(p.shape[1])).clamp(0, 1))
+    at_i, at_j = certainty
+    return at_i * at_j

@@ -1,0 +1,1 @@
+"""Networks: image encoder, decoders, semantic alignment, pose network, and their weight files."""

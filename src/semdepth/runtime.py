@@ -1,0 +1,86 @@
+"""What every floor may use: errors a user can mend, device choice, seeding, logging."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("semdepth")
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used.
+
+    The message is one line that names the file (or option) and says how to mend it. The command line prints it and
+    exits with code 2; libraries that call semdepth catch it as an ordinary exception.
+    """
+
+
+def require_file(path: str | Path, what: str) -> Path:
+    """Return ``path`` if it is a readable file with content.
+
+    Args:
+        path: the file.
+        what: the word for it in the error message, e.g. ``"lidar scan"``.
+
+    Raises:
+        InputError: if it is missing, a folder, empty or not readable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a {what}; name the file itself")
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: {what} not found; check the path") from None
+    except OSError as error:
+        raise InputError(f"{path}: {what} cannot be read ({error.strerror}); check its permissions") from None
+    if not first:
+        raise InputError(f"{path}: {what} is empty; copy or write it again")
+    return path
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        InputError: if the device is unknown or not present.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {name!r} is not available here; use auto, cpu or cuda") from None
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (all devices)."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries below us draw from the global state
+    torch.manual_seed(seed)
+
+
+def set_up_logging(verbose: bool = False) -> None:
+    """Send semdepth's log to the terminal through rich; libraries only speak when something is wrong."""
+    from rich.logging import RichHandler
+
+    handler = RichHandler(show_path=False, show_time=False, markup=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -1,0 +1,77 @@
+"""The state of a run on disk: written whole or not at all, the newest two kept, never code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semdepth.runtime import InputError, logger
+
+KEPT = 2
+"""So many of the newest checkpoints stay on disk."""
+_NAME = re.compile(r"step_(\d{8})\.ckpt")
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write ``state`` (tensors, numbers, strings, containers of them) as the checkpoint of ``step``.
+
+    The file appears under its name only when it is complete and on the disk; then the oldest ones go.
+
+    Raises:
+        InputError: if the folder cannot be written (full disk, no permission).
+    """
+    path = folder / f"step_{step:08d}.ckpt"
+    temporary = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            torch.save({"step": step, **state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        for old in checkpoints(folder)[:-KEPT]:
+            old.unlink()
+    except (OSError, RuntimeError) as error:
+        if folder.is_dir():
+            temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: checkpoint cannot be written ({reason}); free the disk, run again to resume"
+        ) from None
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in ``folder``, oldest first."""
+    return sorted(path for path in folder.glob("step_*.ckpt") if _NAME.fullmatch(path.name))
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Return the newest checkpoint in ``folder`` that loads, None where there is none.
+
+    Only tensors and plain containers are read (``weights_only``): a checkpoint never executes code. A damaged file is
+    passed over, loudly, for the one before it.
+
+    Raises:
+        InputError: if there are checkpoints and none of them loads.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+            logger.warning("%s: damaged checkpoint passed over (%s)", path, type(error).__name__)
+            continue
+        if isinstance(state, dict) and {"step", "learner", "optimiser"} <= state.keys():
+            return state
+        logger.warning("%s: not a semdepth checkpoint, passed over", path)
+    if found:
+        raise InputError(
+            f"{folder}: none of its {len(found)} checkpoints can be read; delete the folder to start afresh"
+        )
+    return None

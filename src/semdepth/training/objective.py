@@ -1,0 +1,235 @@
+"""The page: what is minimised. Predict, pose, warp, the terms, their weighted sum (METHOD 3).
+
+``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank``
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
+from semdepth.geometry.rigid import pose_matrix
+from semdepth.geometry.warp import synthesise
+from semdepth.losses.photometric import TargetMoments, minimum_reprojection, photometric_error, ssim_moments
+from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
+from semdepth.losses.segmentation import segmentation_loss
+from semdepth.losses.smoothness import smoothness
+from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
+from semdepth.models.pose_net import PoseNetwork, build_pose_network
+from semdepth.runtime import InputError
+from semdepth.structures import FrameBatch, NetworkOutput
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised."""
+
+    smoothness: float = 1e-3
+    """λ_smooth, weight of the edge-aware smoothness of the disparity."""
+    auto_mask: bool = True
+    """Drop pixels that no warp explains better than standing still (static scene parts, cars that keep our speed)."""
+    per_pixel_minimum: bool = True
+    """Per pixel, take the source that fits best (occlusion); otherwise the mean over the sources."""
+    full_resolution: bool = True
+    """Upsample every scale's disparity to full resolution before warping; otherwise warp at the scale's own size."""
+    segmentation: float = 0.05
+    """λ_sem, weight of the cross-entropy against the pseudo-labels (networks with a segmentation branch only)."""
+    ranking: float = 0.0
+    """λ_rank, weight of the semantic-guided ranking loss; 0 switches it off."""
+    ranking_warm_up: int = 0
+    """Steps before the ranking loss starts; it then ramps in over as many steps again."""
+    ranking_loss: RankingConfig = field(default_factory=RankingConfig)
+    """Form and sampling of the ranking loss."""
+
+    def __post_init__(self) -> None:
+        for name in ("smoothness", "segmentation", "ranking"):
+            if getattr(self, name) < 0:
+                raise InputError(f"objective.{name}: must not be negative")
+
+
+@dataclass
+class Objective:
+    """The loss of a batch, its terms, and the views that panels and the collapse watch look at."""
+
+    loss: Tensor
+    """Scalar, differentiable."""
+    terms: dict[str, Tensor]
+    """Unweighted scalars, detached: photometric, smoothness, segmentation, ranking (those that take part)."""
+    disparity: Tensor
+    """(B, 1, H, W) finest σ, detached."""
+    warped: Tensor
+    """(B, S, 3, H, W) sources seen from the target at the finest scale, detached."""
+    error: Tensor
+    """(B, H, W) photometric error that counts at the finest scale, detached."""
+    kept: Tensor
+    """(B, H, W) bool, pixels that the auto-mask keeps at the finest scale."""
+    source_from_target: Tensor
+    """(B, S, 4, 4) estimated motion, detached."""
+
+
+class Learner(nn.Module):
+    """Depth and pose networks together with what they are taught; ``forward`` is one evaluation of the objective."""
+
+    def __init__(self, network: NetworkConfig, objective: ObjectiveConfig) -> None:
+        """Build both networks (draws from the global seed)."""
+        super().__init__()
+        if objective.ranking > 0 and objective.ranking_warm_up < 0:
+            raise InputError("objective.ranking_warm_up: must not be negative")
+        self.config = objective
+        self.depth: DepthNetwork = build_depth_network(network)
+        self.pose: PoseNetwork = build_pose_network(network.pose_encoder, pretrained=network.pretrained)
+        self.depth_range = (network.min_depth, network.max_depth)
+
+    def forward(self, batch: FrameBatch, step: int = 0, generator: torch.Generator | None = None) -> Objective:
+        """Evaluate the objective of METHOD 3 on a batch.
+
+        Args:
+            batch: float images (see ``data.transforms.to_unit_range``), at least one source.
+            step: the training step, for what ramps in.
+            generator: draws the ranking loss's point pairs.
+        """
+        output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
+        source_from_target = self.motion(batch)
+        views = self.view_synthesis(batch, output, source_from_target)
+        loss = views.photometric + self.config.smoothness * views.smooth
+        terms = {"photometric": views.photometric, "smoothness": views.smooth}
+        if output.logits is not None and batch.labels is not None:
+            terms["segmentation"] = sum_over_scales(output.logits, batch)
+            loss = loss + self.config.segmentation * terms["segmentation"]
+        if (weight := self.ranking_weight(step)) > 0 and batch.labels is not None:
+            terms["ranking"] = self.ranking(batch, output, generator)
+            loss = loss + weight * terms["ranking"]
+        return Objective(
+            loss=loss,
+            terms={name: value.detach() for name, value in terms.items()},
+            disparity=output.disparity[0].detach(),
+            warped=views.warped.detach(),
+            error=views.error.detach(),
+            kept=views.kept,
+            source_from_target=source_from_target.detach(),
+        )
+
+    def motion(self, batch: FrameBatch) -> Tensor:
+        """Return (B, S, 4, 4) ``source_from_target``; pairs are fed in temporal order, the motion inverted for s < t."""
+        target = batch.seen_target if batch.seen_target is not None else batch.target
+        sources = batch.seen_sources if batch.seen_sources is not None else batch.sources
+        before = [offset < 0 for offset in batch.offsets]
+        first = torch.stack([sources[:, s] if before[s] else target for s in range(len(before))], dim=1)
+        second = torch.stack([target if before[s] else sources[:, s] for s in range(len(before))], dim=1)
+        axis_angle, translation = self.pose(first.flatten(0, 1), second.flatten(0, 1))
+        axis_angle = axis_angle.float().unflatten(0, (len(batch), -1))
+        translation = translation.float().unflatten(0, (len(batch), -1))
+        matrices = [pose_matrix(axis_angle[:, s], translation[:, s], invert=b) for s, b in enumerate(before)]
+        return torch.stack(matrices, dim=1)
+
+    def view_synthesis(self, batch: FrameBatch, output: NetworkOutput, source_from_target: Tensor) -> Views:
+        """Warp the sources into the target at every scale and compare (METHOD 3.1)."""
+        scales = len(output.disparity)
+        photometric = smooth = torch.zeros((), device=batch.target.device)
+        finest: tuple[Tensor, Tensor, Tensor] | None = None
+        full = Reference(batch.target, batch.sources, batch.intrinsics, self.config.auto_mask)
+        for k, predicted in enumerate(output.disparity):
+            sigma = predicted.float()
+            size = (sigma.shape[-2], sigma.shape[-1])
+            own_size = full.resized(size) if k else full
+            reference = full if self.config.full_resolution else own_size
+            if self.config.full_resolution and k:
+                upsampled = F.interpolate(sigma, full.size, mode="bilinear", align_corners=False)
+            else:
+                upsampled = sigma
+            _, depth = disparity_to_depth(upsampled, *self.depth_range)
+            warped, errors = reference.compare(depth, source_from_target)
+            error, kept = minimum_reprojection(
+                errors,
+                reference.identity_errors,
+                auto_mask=self.config.auto_mask,
+                per_pixel_minimum=self.config.per_pixel_minimum,
+            )
+            photometric = photometric + error.mean() / scales
+            disparity, _ = disparity_to_depth(sigma, *self.depth_range)
+            smooth = smooth + smoothness(disparity, own_size.target) / 2**k / scales
+            finest = finest or (warped, error, kept)
+        assert finest is not None
+        return Views(photometric, smooth, *finest)
+
+    def ranking_weight(self, step: int) -> float:
+        """Return λ_rank at ``step``: 0 during the warm-up, then a linear ramp as long as the warm-up."""
+        if self.config.ranking_warm_up == 0:
+            return self.config.ranking
+        ramp = (step - self.config.ranking_warm_up) / self.config.ranking_warm_up
+        return self.config.ranking * min(max(ramp, 0.0), 1.0)
+
+    def ranking(self, batch: FrameBatch, output: NetworkOutput, generator: torch.Generator | None) -> Tensor:
+        """Rank the finest disparity by the pseudo-labels (METHOD 3.3), weighted by the branch's own certainty (2.2)."""
+        assert batch.labels is not None
+        disparity, _ = disparity_to_depth(output.disparity[0].float(), *self.depth_range)
+        probabilities = None if output.logits is None else output.logits[0].detach().float().softmax(dim=1)
+        return semantic_ranking_loss(
+            disparity,
+            batch.labels,
+            probabilities,
+            batch.confidence,
+            config=self.config.ranking_loss,
+            generator=generator,
+        )
+
+
+def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch) -> Tensor:
+    """Return the segmentation loss (METHOD 3.2) summed over the decoder's scales."""
+    assert batch.labels is not None
+    losses = [segmentation_loss(scale.float(), batch.labels, batch.confidence) for scale in logits]
+    return torch.stack(losses).sum()
+
+
+@dataclass(frozen=True)
+class Views:
+    """What view synthesis gives: the two scalars of METHOD 3.1 and the finest scale's images."""
+
+    photometric: Tensor
+    smooth: Tensor
+    warped: Tensor
+    error: Tensor
+    kept: Tensor
+
+
+class Reference:
+    """Target and sources at one size; what does not depend on depth is worked out once, when first asked for."""
+
+    def __init__(self, target: Tensor, sources: Tensor, intrinsics: Tensor, auto_mask: bool) -> None:
+        """Take (B, 3, H, W), (B, S, 3, H, W), (B, 3, 3); identity errors are needed by the auto-mask only."""
+        self.target, self.sources, self.intrinsics, self.auto_mask = target, sources, intrinsics, auto_mask
+        self.size = (target.shape[-2], target.shape[-1])
+
+    @cached_property
+    def moments(self) -> TargetMoments:
+        """The target's SSIM moments, which every comparison needs."""
+        return ssim_moments(self.target)
+
+    @cached_property
+    def identity_errors(self) -> Tensor | None:
+        """(B, S, H, W) errors of the sources as they are: what standing still would explain."""
+        return self.errors(self.sources) if self.auto_mask else None
+
+    def errors(self, images: Tensor) -> Tensor:
+        """Return (B, S, H, W) photometric errors of (B, S, 3, H, W) against the target."""
+        return torch.cat([photometric_error(images[:, s], self.moments) for s in range(images.shape[1])], dim=1)
+
+    def compare(self, depth: Tensor, source_from_target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the warped sources (B, S, 3, H, W) and their errors (B, S, H, W)."""
+        warped = [
+            synthesise(self.sources[:, s], depth, self.intrinsics, source_from_target[:, s])
+            for s in range(self.sources.shape[1])
+        ]
+        stacked = torch.stack(warped, dim=1)
+        return stacked, self.errors(stacked)
+
+    def resized(self, size: tuple[int, int]) -> Reference:
+        """Return the same views, area-resized to (H', W')."""
+        target = F.interpolate(self.target, size, mode="area")
+        sources = F.interpolate(self.sources.flatten(0, 1), size, mode="area").unflatten(0, self.sources.shape[:2])
+        return Reference(target, sources, resize_intrinsics(self.intrinsics, self.size, size), self.auto_mask)

@@ -1,0 +1,55 @@
+"""The optimiser and its schedule (METHOD 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from semdepth.runtime import InputError
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Adam with a warm-up and one drop."""
+
+    learning_rate: float = 1e-4
+    """Adam's learning rate after the warm-up."""
+    warm_up: int = 0
+    """Steps over which the learning rate rises linearly from zero."""
+    decay_at: float = 0.75
+    """Share of the schedule after which the learning rate drops."""
+    decay: float = 0.1
+    """Factor of that drop."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW); 0 is plain Adam."""
+    clip: float = 0.0
+    """Largest norm of the whole gradient; 0 does not clip."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise InputError("optim.learning_rate: must be positive")
+        if not 0 < self.decay_at <= 1:
+            raise InputError("optim.decay_at: is a share of the schedule, in (0, 1]")
+        if min(self.warm_up, self.weight_decay, self.clip) < 0:
+            raise InputError("optim: warm_up, weight_decay and clip must not be negative")
+
+
+def build_optimiser(module: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """Return Adam over every parameter of ``module``; with weight decay 0, AdamW is Adam."""
+    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """Return the learning rate of ``step`` in a schedule of ``steps``: a pure function, so that resuming needs no state."""
+    rate = config.learning_rate
+    if step < config.warm_up:
+        return rate * (step + 1) / config.warm_up
+    return rate if step < config.decay_at * steps else rate * config.decay
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group the learning rate ``rate``."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

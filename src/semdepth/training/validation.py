@@ -1,0 +1,145 @@
+"""Judge a depth network on frames with ground truth: while it trains, and for ``semdepth evaluate``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+
+from semdepth.data.transforms import to_unit_range
+from semdepth.data.video import JudgedFrames
+from semdepth.evaluation.baselines import MeanDepthMap, constant_depth
+from semdepth.evaluation.evaluator import DepthEvaluator, EvaluationResult
+from semdepth.evaluation.protocols import Protocol, flip_post_process, kitti_eigen, synthetic
+from semdepth.geometry.camera import disparity_to_depth
+from semdepth.models.network import DepthNetwork
+from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
+
+JUDGED_AT_ONCE = 8
+"""Frames in a forward pass."""
+
+
+def judge(
+    network: DepthNetwork, frames: JudgedFrames, protocol: Protocol, *, flip: bool = False, shown: bool = False
+) -> EvaluationResult:
+    """Judge a network on every frame.
+
+    Args:
+        network: in eval mode, on any device.
+        frames: with ground truth.
+        protocol: masks, scales and caps.
+        flip: blend with the mirrored image's disparity (Godard et al. 2017).
+        shown: show a progress bar.
+
+    Raises:
+        InputError: if a file cannot be used, or nothing can be judged.
+    """
+    evaluator = DepthEvaluator(protocol)
+    steps: Iterable[tuple[list[int], FrameBatch]] = _batches(frames)
+    if shown:
+        steps = track(steps, "judging", total=-(-len(frames) // JUDGED_AT_ONCE))
+    for indices, batch in steps:
+        output = predict(network, batch)
+        disparity = output.disparity[0][:, 0].cpu().numpy()
+        if flip:
+            mirrored = predict(network, _mirrored(batch)).disparity[0][:, 0].flip(-1).cpu().numpy()
+            disparity = flip_post_process(disparity, mirrored)
+        for b, index in enumerate(indices):
+            evaluator.update(
+                batch.names[b],
+                frames.ground_truth(index),
+                disparity=disparity[b],
+                group=group_of(batch.names[b]),
+                labels=frames.labels(index),
+                moving=frames.moving(index),
+            )
+        _judge_classes(evaluator, output, frames, indices)
+    return evaluator.result()
+
+
+def judge_map(depth_map: MeanDepthMap | None, frames: JudgedFrames, protocol: Protocol) -> EvaluationResult:
+    """Judge one depth map as the prediction for every frame; None: a constant depth.
+
+    Raises:
+        InputError: if a file cannot be used, or nothing can be judged.
+    """
+    evaluator = DepthEvaluator(protocol)
+    for index in range(len(frames)):
+        truth = frames.ground_truth(index)
+        depth = constant_depth(*truth.shape) if depth_map is None else depth_map.depth(*truth.shape)
+        name = frames[index].names[0]
+        evaluator.update(
+            name,
+            truth,
+            depth=depth,
+            group=group_of(name),
+            labels=frames.labels(index),
+            moving=frames.moving(index),
+        )
+    return evaluator.result()
+
+
+def protocol_for(frames: JudgedFrames) -> Protocol:
+    """Return ``synthetic`` for rendered frames, whose depth is exact (they say what moves), else ``kitti_eigen``."""
+    return synthetic if frames.moving(0) is not None else kitti_eigen
+
+
+def group_of(name: str) -> str:
+    """Return the drive of a frame's name: frames of one drive resemble each other, and are drawn together."""
+    return name.rsplit("/", 2)[0]
+
+
+@torch.inference_mode()
+def predict(network: DepthNetwork, batch: FrameBatch) -> NetworkOutput:
+    """Return disparities in 1/m (not sigmoid outputs) and class probabilities (not logits), finest scale only."""
+    device = next(network.parameters()).device
+    output = network(to_unit_range(batch.to(device)).target)
+    disparity, _ = disparity_to_depth(output.disparity[0].float(), network.config.min_depth, network.config.max_depth)
+    logits = None if output.logits is None else (output.logits[0].float().softmax(dim=1),)
+    return NetworkOutput((disparity,), logits)
+
+
+def _judge_classes(evaluator: DepthEvaluator, output: NetworkOutput, frames: JudgedFrames, indices: list[int]) -> None:
+    if output.logits is None:
+        return
+    for b, index in enumerate(indices):
+        labels = frames.labels(index)
+        if labels is None:
+            continue
+        probabilities = F.interpolate(output.logits[0][b : b + 1], labels.shape, mode="bilinear", align_corners=False)
+        confidence, predicted = probabilities[0].max(dim=0)
+        evaluator.update_segmentation(labels, predicted.cpu().numpy(), confidence.clamp(0, 1).cpu().numpy())
+
+
+def _mirrored(batch: FrameBatch) -> FrameBatch:
+    return replace(batch, target=batch.target.flip(-1))
+
+
+def _batches(frames: JudgedFrames) -> Iterator[tuple[list[int], FrameBatch]]:
+    for first in range(0, len(frames), JUDGED_AT_ONCE):
+        indices = list(range(first, min(first + JUDGED_AT_ONCE, len(frames))))
+        yield indices, stack_frames([frames[i] for i in indices])
+
+
+class Validation:
+    """Judges a network on the same frames again and again, and keeps to the numbers that a curve shows."""
+
+    def __init__(self, frames: JudgedFrames, protocol: Protocol) -> None:
+        """Take frames with ground truth, and how they are judged."""
+        self.frames, self.protocol = frames, protocol
+
+    def __call__(self, network: DepthNetwork) -> dict[str, float]:
+        """Return abs_rel, rmse, delta1, border_abs_rel (where there are labels), and mean_iou of a segmentation branch."""
+        result = judge(network, self.frames, self.protocol)
+        numbers = {"abs_rel": result.mean.abs_rel, "rmse": result.mean.rmse, "delta1": result.mean.delta1}
+        numbers["scale"] = result.scale_median
+        border = result.measures.get("border_abs_rel", float("nan"))
+        if not math.isnan(border):  # it is where no frame has labels
+            numbers["border_abs_rel"] = border
+        if result.segmentation is not None:
+            numbers["mean_iou"] = result.segmentation.mean_iou
+        return numbers

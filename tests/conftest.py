@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data and reference numbers; its licences keep it out of the repository."""
+    folder = Path(os.environ.get("SEMDEPTH_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "reference").is_dir():
+        pytest.skip(
+            f"REFERENCE DATA MISSING: {folder} (set SEMDEPTH_SHARED); agreement with published numbers NOT tested"
+        )
+    return folder
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

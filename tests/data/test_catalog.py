@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from semdepth.data.catalog import DataConfig, list_records, open_dataset
+from semdepth.data.synthetic_frames import SyntheticConfig
+from semdepth.data.video import FrameDataset
+from semdepth.runtime import InputError
+
+
+def test_kitti_raw_by_options(raw_drive):
+    folder = raw_drive(frames=6, exact=True)
+    config = DataConfig(root=folder.parents[1], height=12, width=40, sequences=(folder.name,), with_depth=True)
+    dataset = open_dataset(config)
+    assert isinstance(dataset, FrameDataset)
+    item = dataset[0]
+    assert len(dataset) == 4
+    assert item.target.shape == (1, 3, 12, 40)
+    assert item.depth is not None
+    assert item.labels is not None
+    assert item.confidence is not None
+    judged = DataConfig(root=folder.parents[1], offsets=(), labels="exact", require_depth=True, frames=(1, 3))
+    assert [r.image.stem[-1] for r in list_records(judged)] == ["1", "2"]
+
+
+def test_real_odometry_and_folder_by_name(shared, tmp_path):
+    config = DataConfig("kitti_odometry", shared / "data" / "kitti_odometry", cameras=(0,), labels="none")
+    assert len(open_dataset(config)) == 49
+    for i in range(3):
+        Image.new("RGB", (40, 20)).save(tmp_path / f"{i}.png")
+    assert len(open_dataset(DataConfig("folder", tmp_path, fov_deg=80.0, labels="none"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"name": "synthetic", "root": Path("x")}, "root"),
+        ({"name": "synthetic", "cache": True}, "cache"),
+        ({"name": "synthetic", "frames": (0, 3)}, "frames"),
+        ({"name": "folder", "split": Path("x")}, "split"),
+        ({"name": "folder", "sequences": ("a",)}, "sequences"),
+        ({"name": "folder", "labels": "exact"}, "labels exact"),
+        ({"name": "folder", "intrinsics": (1.0, 1.0, 0.0, 0.0), "fov_deg": 50.0}, "not both"),
+        ({"name": "kitti_odometry", "cameras": (0, 2)}, "one camera"),
+        ({"name": "kitti_odometry", "require_depth": True}, "require_depth"),
+        ({"fov_deg": 50.0}, "fov_deg"),
+        ({"synthetic": SyntheticConfig(drives=3)}, "synthetic"),
+        ({"offsets": (1, -1)}, "offsets"),
+        ({"height": 0}, "height"),
+        ({"frames": (3, 3)}, "frames"),
+    ],
+)
+def test_contradictions_are_refused_at_construction(options, says):
+    with pytest.raises(InputError, match=says):
+        DataConfig(**options)
+
+
+def test_missing_root_is_refused_when_opened(tmp_path):
+    with pytest.raises(InputError, match="set root"):
+        open_dataset(DataConfig())
+    with pytest.raises(InputError, match="cvlibs"):
+        open_dataset(DataConfig(root=tmp_path / "nowhere"))
+
+
+def test_frames_beyond_the_records_are_refused(raw_drive):
+    root = raw_drive().parents[1]
+    with pytest.raises(InputError, match="only 2 records"):
+        open_dataset(DataConfig(root=root, frames=(5, 9)))

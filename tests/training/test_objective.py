@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from semdepth.data.transforms import to_unit_range
+from semdepth.models.network import NetworkConfig
+from semdepth.runtime import InputError
+from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
+from semdepth.training.objective import Learner, ObjectiveConfig
+
+from .conftest import Wall
+
+
+def make(network: NetworkConfig, seed: int = 0, **config: object) -> Learner:
+    torch.manual_seed(seed)
+    return Learner(network, ObjectiveConfig(**config))  # type: ignore[arg-type]
+
+
+def batch_of(wall: Wall, count: int = 2) -> FrameBatch:
+    return to_unit_range(stack_frames([wall[i] for i in range(count)]))
+
+
+def test_agrees_with_the_published_loss(shared, small_network: NetworkConfig) -> None:  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    numbers = np.load(shared / "reference" / "view_synthesis.npz")
+    tensor = {k: torch.from_numpy(numbers[k]) for k in numbers.files}
+    batch = FrameBatch(
+        names=("a", "b"),
+        target=tensor["target"],
+        sources=torch.stack([tensor["source0"], tensor["source1"]], dim=1),
+        offsets=(-1, 1),
+        intrinsics=tensor["K"][:, :3, :3],
+    )
+    motion = torch.stack([tensor["T"][:2], tensor["T"][2:]], dim=1)
+    output = NetworkOutput(tuple(tensor[f"disp{k}"] for k in range(4)))
+    views = make(small_network).view_synthesis(batch, output, motion)
+    total = views.photometric + 1e-3 * views.smooth
+    assert float(total) == pytest.approx(float(tensor["total_loss"]), abs=1e-5)
+
+
+def test_every_switch_changes_the_loss(wall: Wall, small_network: NetworkConfig) -> None:
+    batch = batch_of(wall)
+    plain = float(make(small_network)(batch).loss)
+    for switch in ("auto_mask", "per_pixel_minimum", "full_resolution"):
+        assert float(make(small_network, **{switch: False})(batch).loss) != plain, switch
+
+
+def test_gradient_reaches_both_networks(wall: Wall, small_network: NetworkConfig) -> None:
+    learner = make(small_network, auto_mask=False)
+    learner(batch_of(wall)).loss.backward()
+    for name, parameter in learner.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    assert learner.pose.motion.weight.grad.abs().sum() > 0
+
+
+def test_motion_of_the_past_is_inverted(wall: Wall, small_network: NetworkConfig) -> None:
+    """Both sources see their pair in temporal order; swapping past and future swaps which one is inverted."""
+    learner = make(small_network).eval()
+    batch = batch_of(wall, 1)
+    same = replace(batch, sources=torch.stack([batch.target, batch.target], dim=1))
+    motion = learner.motion(same)
+    assert torch.allclose(motion[:, 0] @ motion[:, 1], torch.eye(4).expand(1, 4, 4), atol=1e-6)
+
+
+def test_networks_see_the_jittered_images_the_loss_the_clean_ones(wall: Wall, small_network: NetworkConfig) -> None:
+    batch = batch_of(wall)
+    jittered = replace(batch, seen_target=batch.target * 0.5, seen_sources=batch.sources * 0.5)
+    learner = make(small_network).eval()
+    plain, seen = learner(batch), learner(jittered)
+    assert not torch.equal(plain.disparity, seen.disparity)
+    half = replace(jittered, target=jittered.seen_target, sources=jittered.seen_sources)
+    assert torch.equal(seen.disparity, learner(half).disparity)
+    assert float(seen.loss) != float(learner(half).loss)
+
+
+def test_semantic_terms_take_part_where_there_are_labels(small_network: NetworkConfig) -> None:
+    network = replace(small_network, fusion="ssfa")
+    batch = batch_of(Wall(labels=True))
+    objective = make(network, ranking=0.1)(batch, generator=torch.Generator().manual_seed(0))
+    assert set(objective.terms) == {"photometric", "smoothness", "segmentation", "ranking"}
+    unlabelled = make(network, ranking=0.1)(replace(batch, labels=None))
+    assert set(unlabelled.terms) == {"photometric", "smoothness"}
+
+
+def test_ranking_ramps_in(small_network: NetworkConfig) -> None:
+    learner = make(small_network, ranking=0.2, ranking_warm_up=10)
+    assert [round(learner.ranking_weight(s), 3) for s in (0, 10, 15, 20, 90)] == [0, 0, 0.1, 0.2, 0.2]
+    assert make(small_network, ranking=0.2).ranking_weight(0) == 0.2
+
+
+def test_negative_weights_are_refused() -> None:
+    with pytest.raises(InputError, match=r"objective\.ranking"):
+        ObjectiveConfig(ranking=-1.0)

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from semdepth.runtime import InputError
+from semdepth.training.optim import OptimConfig, build_optimiser, learning_rate, set_learning_rate
+
+
+def test_warm_up_then_one_drop() -> None:
+    config = OptimConfig(learning_rate=1e-3, warm_up=10, decay_at=0.5, decay=0.1)
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates[4] == pytest.approx(5e-4)
+    assert rates[9:50] == [1e-3] * 41
+    assert rates[50:] == pytest.approx([1e-4] * 50)
+
+
+def test_the_rate_reaches_the_optimiser() -> None:
+    module = torch.nn.Linear(2, 1)
+    optimiser = build_optimiser(module, OptimConfig())
+    set_learning_rate(optimiser, 0.25)
+    before = module.weight.detach().clone()
+    module(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    assert torch.allclose((before - module.weight).abs(), torch.full((1, 2), 0.25), atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [{"learning_rate": 0.0}, {"decay_at": 1.5}, {"clip": -1.0}, {"warm_up": -1}])
+def test_nonsense_is_refused(bad: dict) -> None:
+    with pytest.raises(InputError, match="optim"):
+        OptimConfig(**bad)
