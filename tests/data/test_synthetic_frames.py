@@ -63,7 +63,7 @@ def test_labels_to_judge_by_are_exact(frames):
 
 def test_worlds_on_disk_are_the_same(frames, tmp_path):
     """Rendering as we go and `semdepth synthesise` then reading must give the same training data."""
-    writer.synthesise(tmp_path, "val", 1, 5, *SIZE)
+    writer.synthesise(tmp_path, "val", 1, 5, height=SIZE[0], width=SIZE[1])
     config = DataConfig(root=tmp_path, height=SIZE[0], width=SIZE[1], with_depth=True)
     read = open_dataset(config)
     assert len(read) == 3

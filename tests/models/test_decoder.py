@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semdepth.models.decoder import ClassHead, DecoderStage, DisparityHead, PyramidDecoder
+from semdepth.models.decoder import ROWS, ClassHead, DecoderStage, DisparityHead, PyramidDecoder, ground_profile
 
 RESNET = ((64, 64, 128, 256, 512), (2, 4, 8, 16, 32))
 CHANNELS = (16, 32, 64, 128, 256)
@@ -64,19 +64,28 @@ def test_refuses_a_pyramid_that_does_not_fit(strides, channels):
         PyramidDecoder((8,) * len(strides), strides, channels)
 
 
-def test_ground_ramp_of_an_otherwise_silent_head():
-    head = DisparityHead(4, (-4.0, 0.0))
+def test_ground_profile_is_a_plane_below_the_horizon():
+    profile = ground_profile(0.5, 0.1)
+    assert torch.allclose(profile[: ROWS // 2 + 1], torch.tensor(0.1))
+    below = profile[ROWS // 2 :]
+    torch.testing.assert_close(below.diff(), torch.full((ROWS // 2,), 0.4 / (ROWS // 2)))
+    assert below[-1] == 0.5
+
+
+def test_an_otherwise_silent_head_starts_at_its_profile():
+    profile = ground_profile(0.5, 0.1)
+    head = DisparityHead(4, profile)
     with torch.no_grad():
         head.conv.weight.zero_()
-    out = head(torch.rand(2, 4, 9, 5))
-    expected = torch.sigmoid(torch.linspace(-4.0, 0.0, 9))
-    torch.testing.assert_close(out, expected[None, None, :, None].expand(2, 1, 9, 5))
+        head.conv.bias.zero_()
+    out = head(torch.rand(2, 4, ROWS, 5))
+    torch.testing.assert_close(out, profile[None, None, :, None].expand(2, 1, ROWS, 5))
 
 
-def test_ramp_takes_integers_and_can_be_unlearnt():
-    head = DisparityHead(4, (-4, 0))
-    head(torch.rand(1, 4, 6, 6)).sum().backward()
-    assert head.row_weight.grad.abs() > 0
+def test_the_profile_can_be_unlearnt():
+    head = DisparityHead(4, ground_profile(0.5, 0.1))
+    head(torch.rand(1, 4, 40, 6)).sum().backward()
+    assert (head.row_logits.grad.abs() > 0).all()
 
 
 def test_plain_head_is_a_convolution_only():

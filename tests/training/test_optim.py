@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from semdepth.runtime import InputError
-from semdepth.training.optim import OptimConfig, build_optimiser, learning_rate, set_learning_rate
+from semdepth.training.optim import OptimConfig, build_optimiser, depth_share, learning_rate, set_learning_rates
 
 
 def test_warm_up_then_one_drop() -> None:
@@ -14,14 +14,17 @@ def test_warm_up_then_one_drop() -> None:
     assert rates[50:] == pytest.approx([1e-4] * 50)
 
 
-def test_the_rate_reaches_the_optimiser() -> None:
-    module = torch.nn.Linear(2, 1)
-    optimiser = build_optimiser(module, OptimConfig())
-    set_learning_rate(optimiser, 0.25)
-    before = module.weight.detach().clone()
-    module(torch.ones(1, 2)).sum().backward()
+def test_pose_learns_first() -> None:
+    config = OptimConfig(learning_rate=0.25, pose_first=4)
+    assert [depth_share(config, step) for step in range(9)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1]
+    depth, pose = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    optimiser = build_optimiser(depth, pose, config)
+    before = [m.weight.detach().clone() for m in (depth, pose)]
+    set_learning_rates(optimiser, config, step=3, steps=100)
+    (depth(torch.ones(1, 2)) + pose(torch.ones(1, 2))).sum().backward()
     optimiser.step()
-    assert torch.allclose((before - module.weight).abs(), torch.full((1, 2), 0.25), atol=1e-4)
+    assert torch.equal(depth.weight, before[0])
+    assert torch.allclose((before[1] - pose.weight).abs(), torch.full((1, 2), 0.25), atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [{"learning_rate": 0.0}, {"decay_at": 1.5}, {"clip": -1.0}, {"warm_up": -1}])

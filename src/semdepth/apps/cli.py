@@ -71,10 +71,12 @@ def run_command(name: str, arguments: list[str]) -> None:
     Raises:
         InputError: if the arguments do not fit.
     """
-    from semdepth.apps.recipes import Parser, experiment_parser, parse_experiment
+    from semdepth.apps.parser import Parser
 
     function: Callable[..., None] = getattr(import_module(f"semdepth.apps.{name}"), name)
     if "experiment" in signature(function).parameters:
+        from semdepth.apps.recipes import experiment_parser, parse_experiment
+
         function(parse_experiment(arguments, experiment_parser(f"semdepth {name}", function.__doc__)))
         return
     parser = Parser(prog=f"semdepth {name}", description=function.__doc__)

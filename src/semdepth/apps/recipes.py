@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser
 
+from semdepth.apps.parser import Parser
 from semdepth.config import Experiment
 from semdepth.runtime import InputError, require_file
 
@@ -20,14 +20,6 @@ MAY_CHANGE = (
     "trainer.validate_every", "trainer.panel_every",
 )  # fmt: skip
 """What may differ when a run is taken up again: where and how long, not what."""
-
-
-class Parser(ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise ``InputError`` instead of printing the usage and leaving."""
-        raise InputError(message) from ex
 
 
 def experiment_parser(prog: str = "semdepth train", description: str | None = None) -> Parser:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 NUM_SCALES = 4
 """Predictions are made at strides 1, 2, 4, 8: scale k = 0 … 3."""
+ROWS = 17
+"""Rows at which a row profile is given; linear between them."""
 
 
 def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -82,39 +84,47 @@ class PyramidDecoder(nn.Module):
         return out
 
 
-class DisparityHead(nn.Module):
-    """Sigmoid disparity from a decoder feature, with an optional view of the image row.
+def ground_profile(near: float, far: float) -> Tensor:
+    """Return the (ROWS,) sigmoid outputs, top row first, of what a level camera above flat ground sees.
 
-    With both photometric error and disparity free, a run from scratch can settle in an inverted world (far below, near
-    above) whose error is low enough to hold it. ``initial_logits`` starts the head at what a camera above flat ground
-    would see: a logit that ramps linearly from the top row to the bottom row, as one more input channel (Liu et al.
-    2018, CoordConv). The ramp is an ordinary parameter: training is free to undo it.
+    Disparity on a plane is linear in the image row. It falls from ``near`` at the bottom to ``far`` at the horizon, which
+    is taken to be the middle row, and stays there above it (houses and trees, not only sky).
+
+    Args:
+        near: sigmoid output at the bottom row, in (0, 1).
+        far: sigmoid output at and above the middle row, in (0, 1).
+    """
+    below_horizon = torch.linspace(-1.0, 1.0, ROWS).clamp(min=0.0)
+    return far + (near - far) * below_horizon
+
+
+class DisparityHead(nn.Module):
+    """Sigmoid disparity from a decoder feature, with an optional profile over the image rows.
+
+    With both depth and motion free, a run from scratch can settle in an inverted world (far below, near above) whose
+    photometric error is low enough to hold it. ``initial_rows`` starts the head at another place: its logits are added to
+    every column, linearly between the rows they are given for. They are ordinary parameters: training is free to undo
+    them, for a camera that looks up, down or from a roof.
     """
 
-    def __init__(self, channels: int, initial_logits: tuple[float, float] | None) -> None:
+    def __init__(self, channels: int, initial_rows: Tensor | None) -> None:
         """Build the head of a ``channels`` wide feature.
 
         Args:
             channels: of the feature.
-            initial_logits: logit at the (top, bottom) row before training; None: the literature's plain head, with no
-                row channel and no further parameter.
+            initial_rows: (R,) sigmoid outputs before training, top row first, in (0, 1), e.g. ``ground_profile(…)``;
+                None: the literature's plain head, without further parameters.
         """
         super().__init__()
         self.conv = _conv3x3(channels, 1)
-        self.row_weight: nn.Parameter | None = None
-        if initial_logits is not None:
-            top, bottom = initial_logits
-            self.row_weight = nn.Parameter(torch.tensor(float(bottom - top)))
-            with torch.no_grad():
-                assert self.conv.bias is not None
-                self.conv.bias.fill_(top)
+        self.row_logits = None if initial_rows is None else nn.Parameter(torch.logit(initial_rows))
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, channels, h, w) → (B, 1, h, w) in (0, 1)."""
         logit: Tensor = self.conv(feature)
-        if self.row_weight is not None:
-            row = torch.linspace(0.0, 1.0, feature.shape[2], device=feature.device, dtype=logit.dtype)
-            logit = logit + self.row_weight * row[:, None]
+        if self.row_logits is not None:
+            rows = self.row_logits.to(logit.dtype)[None, None, :, None]
+            logit = logit + F.interpolate(rows, (feature.shape[2], 1), mode="bilinear", align_corners=True)
         return torch.sigmoid(logit)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semdepth.models.decoder import NUM_SCALES, ClassHead, DisparityHead, PyramidDecoder
+from semdepth.models.decoder import NUM_SCALES, ClassHead, DisparityHead, PyramidDecoder, ground_profile
 from semdepth.models.encoder import Encoder, build_encoder
 from semdepth.models.ssfa import FeatureConcatenation, SemanticAlignment
 from semdepth.runtime import InputError
@@ -38,9 +38,9 @@ class NetworkConfig:
     max_depth: float = 100.0
     """Depth at sigmoid output 0."""
     initial_disparity: InitialDisparity = "ground"
-    """ground: start from what a camera above flat ground sees; flat: the literature's head, no row coordinate."""
-    ground_logits: tuple[float, float] = (-4.0, 0.0)
-    """Initial disparity logit at the (top, bottom) row, for ``initial_disparity: ground``."""
+    """ground: start from what a level camera above flat ground sees; flat: the literature's head, no row profile."""
+    ground_sigmoid: tuple[float, float] = (0.1, 0.5)
+    """Initial sigmoid output (at and above the horizon, at the bottom row), for ``initial_disparity: ground``."""
     guide_gradient: bool = False
     """Let the ssfa gradient flow into the class probabilities that guide it."""
     pose_encoder: str = "resnet18"
@@ -51,6 +51,8 @@ class NetworkConfig:
             raise InputError(f"network.fusion: {self.fusion!r} is unknown; choose one of {', '.join(get_args(Fusion))}")
         if self.initial_disparity not in get_args(InitialDisparity):
             raise InputError(f"network.initial_disparity: {self.initial_disparity!r} is unknown; choose ground or flat")
+        if not all(0 < value < 1 for value in self.ground_sigmoid):
+            raise InputError(f"network.ground_sigmoid: {self.ground_sigmoid}; give two numbers between 0 and 1")
         if not 0 < self.min_depth < self.max_depth:
             raise InputError(
                 f"network.min_depth: {self.min_depth} and max_depth {self.max_depth}; need 0 < min_depth < max_depth"
@@ -77,10 +79,11 @@ class DepthNetwork(nn.Module):
         self.config = config
         self.encoder = encoder
         pyramid = (encoder.channels, encoder.strides, config.decoder_channels)
-        logits = config.ground_logits if config.initial_disparity == "ground" else None
+        far, near = config.ground_sigmoid
+        rows = ground_profile(near, far) if config.initial_disparity == "ground" else None
         widths = config.decoder_channels[:NUM_SCALES]
         self.depth_decoder = PyramidDecoder(*pyramid)
-        self.disparity_heads = nn.ModuleList(DisparityHead(c, logits) for c in widths)
+        self.disparity_heads = nn.ModuleList(DisparityHead(c, rows) for c in widths)
         self.semantic_decoder: PyramidDecoder | None = None
         self.fusions: nn.ModuleList | None = None
         if config.fusion != "depth-only":

@@ -18,6 +18,9 @@ class OptimConfig:
     """Adam's learning rate after the warm-up."""
     warm_up: int = 0
     """Steps over which the learning rate rises linearly from zero."""
+    pose_first: int = 0
+    """Steps in which only the pose network learns, against the depth that the depth network starts from (a camera above
+    a ground); depth then joins, rising linearly over as many steps again."""
     decay_at: float = 0.75
     """Share of the schedule after which the learning rate drops."""
     decay: float = 0.1
@@ -32,13 +35,16 @@ class OptimConfig:
             raise InputError("optim.learning_rate: must be positive")
         if not 0 < self.decay_at <= 1:
             raise InputError("optim.decay_at: is a share of the schedule, in (0, 1]")
-        if min(self.warm_up, self.weight_decay, self.clip) < 0:
-            raise InputError("optim: warm_up, weight_decay and clip must not be negative")
+        if min(self.warm_up, self.pose_first, self.weight_decay, self.clip) < 0:
+            raise InputError("optim: warm_up, pose_first, weight_decay and clip must not be negative")
 
 
-def build_optimiser(module: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return Adam over every parameter of ``module``; with weight decay 0, AdamW is Adam."""
-    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+def build_optimiser(depth: nn.Module, pose: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """Return Adam over both networks, a group each; with weight decay 0, AdamW is Adam."""
+    groups = [
+        {"params": list(module.parameters()), "name": name} for name, module in (("depth", depth), ("pose", pose))
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
@@ -49,7 +55,15 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     return rate if step < config.decay_at * steps else rate * config.decay
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group the learning rate ``rate``."""
+def depth_share(config: OptimConfig, step: int) -> float:
+    """Return the share of the learning rate that the depth network gets at ``step``, in [0, 1]."""
+    if config.pose_first == 0:
+        return 1.0
+    return min(max((step - config.pose_first + 1) / config.pose_first, 0.0), 1.0)
+
+
+def set_learning_rates(optimiser: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:
+    """Give both groups the learning rates of ``step``."""
+    rate = learning_rate(config, step, steps)
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * (depth_share(config, step) if group["name"] == "depth" else 1.0)

@@ -19,7 +19,7 @@ from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
 from semdepth.training.checkpoint import load_checkpoint, save_checkpoint
 from semdepth.training.objective import Learner, Objective, ObjectiveConfig
-from semdepth.training.optim import OptimConfig, build_optimiser, learning_rate, set_learning_rate
+from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.sampling import StepSampler, step_generator
@@ -124,7 +124,7 @@ class Trainer:
         self.best = float("inf") if state is None else float(state["best"])
         if state is not None:
             learner.load_state_dict(state["learner"])
-        self.learner, self.optimiser = self.fabric.setup(learner, build_optimiser(learner, optim))
+        self.learner, self.optimiser = self.fabric.setup(learner, build_optimiser(learner.depth, learner.pose, optim))
         if state is not None:
             self.optimiser.load_state_dict(state["optimiser"])
             self._precision().load_state_dict(state["precision"])
@@ -165,7 +165,7 @@ class Trainer:
 
     def train_step(self, batch: FrameBatch) -> Objective:
         """Take one step down the objective."""
-        set_learning_rate(self.optimiser, learning_rate(self.optim, self.step, self.steps))
+        set_learning_rates(self.optimiser, self.optim, self.step, self.steps)
         generator = step_generator(self.config.seed, self.step, self.fabric.global_rank)
         objective: Objective = self.learner(batch, self.step, generator)
         self.fabric.backward(objective.loss)

@@ -1,0 +1,47 @@
+"""``semdepth synthesise``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from semdepth.runtime import choose_device
+from semdepth.synthetic.label_noise import LabelNoiseConfig
+from semdepth.synthetic.style import WorldConfig
+from semdepth.synthetic.writer import synthesise as write_drives
+
+
+def synthesise(
+    out: Path, split: Literal["train", "val", "test", "foreign"] = "train", drives: int = 8, frames: int = 20,
+    height: int = 192, width: int = 640, world: WorldConfig = WorldConfig(), noise: LabelNoiseConfig = LabelNoiseConfig(),
+    device: str = "auto",
+) -> None:  # fmt: skip
+    """Render drives through random streets and write them in KITTI raw's layout, with the exact truth beside.
+
+    Images, noisy labels and their entropy stand where a KITTI user has them; exact depth (16 bit, metres × 256), labels,
+    masks of moving objects and poses stand beside. Drives that are complete are not rendered again.
+
+    Args:
+        out: The data set's root; give it to semdepth train as --data.root.
+        split: Which worlds: train, val and test never share one; foreign has another style and camera.
+        drives: How many drives.
+        frames: Frames a drive, at 10 Hz.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        world: What the worlds are like.
+        noise: How wrong the noisy labels are.
+        device: Where to render: auto, cpu, cuda.
+    """
+    chosen = str(choose_device(device))
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("rendering", total=drives * frames)
+        write_drives(
+            out, split, drives, frames, height=height, width=width, config=world, noise=noise, device=chosen,
+            progress=lambda drive, done: bar.update(task, completed=drive * frames + done),
+        )  # fmt: skip
+        bar.update(task, completed=drives * frames)
+    Console().print(f"{drives} drives of {frames} frames ({split}): {out}", highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""A rendered world with exact depth, motion and semantics."""

@@ -1,0 +1,35 @@
+"""A world small enough to go through every command in a test."""
+
+from pathlib import Path
+
+import pytest
+
+from semdepth.apps.cli import main
+
+SMALL = [
+    "--network.encoder=resnet10-small", "--network.pose_encoder=resnet10-small", "--trainer.batch=2",
+    "--trainer.workers=0", "--trainer.accelerator=cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rendered drives of four frames at 64×128, written by the command itself."""
+    out = tmp_path_factory.mktemp("world")
+    assert main(["synthesise", str(out), "--drives=2", "--frames=4", "--height=64", "--width=128"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three steps on that world."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    arguments = [f"--run={out}", f"--data.root={world}", "--data.height=64", "--data.width=128", "--trainer.steps=3"]
+    judged = [
+        f"--validation.root={world}",
+        "--validation.height=64",
+        "--validation.width=128",
+        "--validation.labels=exact",
+    ]
+    assert main(["train", *arguments, *judged, "--validation.require_depth=true", *SMALL]) == 0
+    return out
