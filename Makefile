@@ -8,6 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := runs/demo
 WORLD  := worlds/demo
+STREETS := --world.scene simple --world.min_speed 6
 
 .PHONY: demo test lint format clean
 
@@ -28,11 +29,12 @@ $(VENV)/dev: $(VENV)/made
 	@touch $@ $(VENV)/train
 
 demo: $(VENV)/train
-	$(BIN)/semdepth synthesise $(WORLD)/train --drives 48 --frames 12 --height 96 --width 320
-	$(BIN)/semdepth synthesise $(WORLD)/test --split test --drives 16 --frames 3 --height 96 --width 320
+	$(BIN)/semdepth synthesise $(WORLD)/train --drives 64 --frames 12 --height 64 --width 192 $(STREETS)
+	$(BIN)/semdepth synthesise $(WORLD)/val --split val --drives 8 --frames 3 --height 64 --width 192 $(STREETS)
+	$(BIN)/semdepth synthesise $(WORLD)/test --split test --drives 16 --frames 3 --height 128 --width 384 $(STREETS)
 	$(BIN)/semdepth train --config recipes/demo.yaml --run $(DEMO)
-	$(BIN)/semdepth evaluate $(DEMO) --baselines
-	$(BIN)/semdepth predict $(DEMO) $(WORLD)/test --out $(DEMO)/predictions --every 3
+	$(BIN)/semdepth evaluate $(DEMO) --data.name kitti_raw --data.root $(WORLD)/test --data.labels exact
+	$(BIN)/semdepth predict $(DEMO) $(WORLD)/test --out $(DEMO)/predictions --every 6
 	@echo
 	@echo "Look at $(DEMO)/predictions (image, depth), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
 

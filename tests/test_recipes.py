@@ -20,7 +20,13 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_two_steps(recipe: Path, rendered: Path, tmp_path: Path) -> None:
     experiment = load_experiment(recipe)
-    options = ["--trainer.steps=2", "--trainer.batch=2", "--trainer.workers=0", "--network.pretrained=false"]
+    options = [
+        "--trainer.steps=2",
+        "--trainer.batch=2",
+        "--trainer.workers=0",
+        "--network.pretrained=false",
+        "--trainer.precision=32-true",
+    ]
     options += ["--data.height=64", "--data.width=128", "--trainer.accelerator=cpu", "--trainer.initial_weights=null"]
     options += [
         "--validation=null",

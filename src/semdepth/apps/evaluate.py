@@ -25,6 +25,7 @@ from semdepth.runtime import InputError, choose_device, seed_everything
 from semdepth.training.validation import judge, judge_map, protocol_for
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (synthetic, kitti_eigen, kitti_improved)}
+TRAINED = "trained network"
 MAPPED = 400
 """At most so many training frames go into the mean depth map, evenly spread."""
 
@@ -54,14 +55,15 @@ def evaluate(
     frames = open_dataset(judged_data(experiment, data, header.extra.get("image_size")))
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames)
     network.to(choose_device(device))
-    results = {weights.stem: judge(network, frames, rules, flip=flip, shown=True)}
+    results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
     if baselines:
         results |= judge_baselines(experiment, frames, rules, device)
     out = out or run
     write_results(results, out)
-    console = Console(width=None)
-    main = results[weights.stem]
-    console.print(report.terminal_table(*report.comparison_rows(results), title=f"{run} on {len(main.rows)} images"))
+    console = Console()
+    main = results[TRAINED]
+    title = f"{weights} on {len(main.rows)} images"
+    console.print(report.terminal_table(*report.transposed(*report.comparison_rows(results)), title=title))
     console.print(report.terminal_table(*report.interval_rows(main), note=report.caption(main)))
     console.print(
         f"All numbers, also by class and complexity: {out / 'evaluation.md'}", highlight=False, soft_wrap=True

@@ -57,6 +57,12 @@ def comparison_rows(results: Mapping[str, EvaluationResult]) -> tuple[list[str],
     return headings, rows
 
 
+def transposed(headings: Sequence[str], rows: _Rows) -> tuple[list[str], _Rows]:
+    """Turn a table on its side: what was a row becomes a column, for terminals that are not wide."""
+    flat = [list(column) for column in zip(headings, *rows, strict=True)]
+    return flat[0], flat[1:]
+
+
 def interval_rows(result: EvaluationResult) -> tuple[list[str], _Rows]:
     """Lay out every quantity of one result with its 95 % interval."""
     kept = [(q, i) for q, i in result.intervals.items() if not math.isnan(i.mean)]

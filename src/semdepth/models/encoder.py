@@ -36,6 +36,7 @@ def _convnext_v2(hidden: tuple[int, ...], depths: tuple[int, ...]) -> dict[str, 
 
 BUILT_IN: dict[str, dict[str, Any]] = {
     "resnet10-small": _resnet((16, 32, 64, 128), (1, 1, 1, 1), "basic", stem=16),
+    "resnet18-half": _resnet((32, 64, 128, 256), (2, 2, 2, 2), "basic", stem=32),
     "resnet18": _resnet((64, 128, 256, 512), (2, 2, 2, 2), "basic"),
     "resnet34": _resnet((64, 128, 256, 512), (3, 4, 6, 3), "basic"),
     "resnet50": _resnet((256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck"),

@@ -1,0 +1,283 @@
+"""What an ablation is: variants by name, and how their finished runs are summarised. Trains nothing itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+
+from semdepth.evaluation.bootstrap import paired_bootstrap
+from semdepth.evaluation.metrics import METRICS, Float64
+from semdepth.evaluation.report import markdown_table
+from semdepth.evaluation.strata import MEASURES
+from semdepth.runtime import InputError, require_file
+
+Variant = Literal[
+    "depth-only", "two-branch", "concat", "ssfa", "ranking-plain", "ranking-robust", "ranking", "full",
+    "full-clean-labels",
+]  # fmt: skip
+BASELINE: Variant = "depth-only"
+HEADINGS = {
+    "abs_rel": "AbsRel ↓",
+    "border_abs_rel": "border AbsRel ↓",
+    "rmse": "RMSE ↓",
+    "delta1": "δ<1.25 ↑",
+    "mean_iou": "mean IoU ↑",
+    "calibration_error": "calibration error ↓",
+}
+"""What is reported of every run; the last two need a segmentation branch."""
+COMPARED = ("abs_rel", "border_abs_rel")
+"""What is compared with the baseline image by image."""
+RULES = ("uniform_neighbourhood", "minimum_area", "confidence", "agreement", "contact", "standing")
+
+_T = TypeVar("_T")
+_Options = dict[str, Any]
+
+
+def _ranking(robust: bool, uncertainty: bool) -> _Options:
+    rules: _Options = {f"objective.ranking_loss.pairs.{rule}": robust for rule in RULES}
+    return rules | {"objective.ranking_loss.uncertainty": uncertainty}
+
+
+def _network(fusion: str) -> _Options:
+    return {"network.fusion": fusion} | ({} if fusion == "ssfa" else {"network.guide_gradient": False})
+
+
+_NO_RANKING: _Options = {"objective.ranking": 0.0}
+_FULL = _network("ssfa") | _ranking(robust=True, uncertainty=True)
+
+VARIANTS: dict[Variant, _Options] = {
+    "depth-only": _network("depth-only") | _NO_RANKING,
+    "two-branch": _network("none") | _NO_RANKING,
+    "concat": _network("concat") | _NO_RANKING,
+    "ssfa": _network("ssfa") | _NO_RANKING,
+    "ranking-plain": _network("none") | _ranking(robust=False, uncertainty=False),
+    "ranking-robust": _network("none") | _ranking(robust=True, uncertainty=False),
+    "ranking": _network("none") | _ranking(robust=True, uncertainty=True),
+    "full": _FULL,
+    "full-clean-labels": _FULL | {"data.labels": "exact"},
+}
+"""Variant → what it changes in the recipe. All else, the weight of the ranking loss included, is the recipe's own.
+
+The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
+"""
+assert set(VARIANTS) == set(get_args(Variant))
+
+
+def override(config: _T, changes: Mapping[str, Any]) -> _T:
+    """Return a copy of a dataclass of dataclasses with some fields changed.
+
+    Args:
+        config: e.g. an ``Experiment``.
+        changes: by dotted name, e.g. ``{"network.fusion": "ssfa"}``.
+
+    Raises:
+        InputError: if the changed values contradict others.
+    """
+    for name, value in changes.items():
+        head, _, rest = name.partition(".")
+        inner = override(getattr(config, head), {rest: value}) if rest else value
+        config = replace(config, **{head: inner})  # type: ignore[type-var]
+    return config
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What is read back of one run's ``evaluation.json``."""
+
+    names: tuple[str, ...]
+    """N images."""
+    groups: tuple[str, ...] | None
+    """Their drives; None: unknown."""
+    images: dict[str, Float64]
+    """(N,) values of every metric and measure, NaN where unknown."""
+    numbers: dict[str, float]
+    """Those of ``HEADINGS``, NaN where unknown."""
+    strata: dict[str, float]
+    """AbsRel of every stratum, each pixel weighing the same."""
+
+
+def read_run(path: Path) -> FinishedRun:
+    """Read what ``evaluation.report.write_json`` wrote.
+
+    Raises:
+        InputError: if the file is missing or no such file.
+    """
+    try:
+        found = json.loads(require_file(path, "evaluation").read_text(encoding="utf-8"))
+        rows, segmentation = found["rows"], found["segmentation"] or {}
+        groups = tuple(row["group"] for row in rows)
+        known = found["mean"] | found["measures"] | segmentation
+        return FinishedRun(
+            names=tuple(row["name"] for row in rows),
+            groups=None if None in groups else groups,
+            images={
+                q: np.array([_number((row["errors"] | row["measures"])[q]) for row in rows])
+                for q in (*METRICS, *MEASURES)
+            },
+            numbers={q: _number(known.get(q)) for q in HEADINGS},
+            strata={name: _number(stratum["per_pixel"]["abs_rel"]) for name, stratum in found["strata"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: is no evaluation of this version; delete it and run again to judge anew") from None
+
+
+Runs = Mapping[str, Mapping[int, FinishedRun]]
+"""Variant → seed → run."""
+
+
+def summarise(runs: Runs) -> dict[str, Any]:
+    """Put the runs' numbers side by side.
+
+    Args:
+        runs: all judged on the same images; variants without a run are left out.
+
+    Returns:
+        Plain JSON: ``{variant: {"seed": […], "abs_rel": […], …, "strata": {name: […]}, "against depth-only": {…}}}``,
+        one entry a seed in each list, None where unknown. ``against depth-only`` has for each of ``COMPARED`` the mean
+        difference over images and its 95 % interval (paired bootstrap over drives; of each image the mean over the
+        seeds is compared), the share of the resamples below 0, and the ratio of the means.
+
+    Raises:
+        InputError: if the runs were judged on different images.
+    """
+    every = [run for seeds in runs.values() for run in seeds.values()]
+    if any(run.names != every[0].names for run in every):
+        raise InputError("the runs were judged on different images; delete their evaluation files and run again")
+    summary: dict[str, Any] = {}
+    for variant, seeds in runs.items():
+        if not seeds:
+            continue
+        order = sorted(seeds)
+        entry: dict[str, Any] = {"seed": order}
+        entry |= {q: [_plain(seeds[s].numbers[q]) for s in order] for q in HEADINGS}
+        strata = sorted({name for run in seeds.values() for name in run.strata})
+        entry["strata"] = {n: [_plain(seeds[s].strata.get(n, math.nan)) for s in order] for n in strata}
+        if variant != BASELINE and runs.get(BASELINE):
+            entry[f"against {BASELINE}"] = {q: _against(seeds, runs[BASELINE], q) for q in COMPARED}
+        summary[variant] = entry
+    return summary
+
+
+def _against(seeds: Mapping[int, FinishedRun], baseline: Mapping[int, FinishedRun], quantity: str) -> _Options | None:
+    one, two = (_mean_over_seeds(side, quantity) for side in (seeds, baseline))
+    if not np.isfinite(one - two).any():
+        return None
+    found = paired_bootstrap(one, two, next(iter(seeds.values())).groups)
+    values = {
+        "difference": found.difference.mean,
+        "low": found.difference.low,
+        "high": found.difference.high,
+        "share_below": found.share_below,
+        "ratio": float(np.nanmean(one) / np.nanmean(two)),
+    }
+    return {name: _plain(value) for name, value in values.items()} | {"images": found.images}
+
+
+def _mean_over_seeds(seeds: Mapping[int, FinishedRun], quantity: str) -> Float64:
+    mean: Float64 = np.stack([run.images[quantity] for run in seeds.values()]).mean(axis=0)
+    return mean
+
+
+def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:
+    """Return mean and standard deviation (n − 1) of what is known; NaN where there is too little."""
+    known = [value for value in values if value is not None]
+    mean = float(np.mean(known)) if known else math.nan
+    return mean, float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def markdown(summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
+    """Return the tables of a summary, below what the numbers rest on (``facts``)."""
+    lines = ["# Ablation", "\n".join(f"- {key}: {value}" for key, value in facts.items())]
+    lines += ["## Variants", "Mean ± standard deviation over seeds.", markdown_table(*_variant_rows(summary))]
+    if _is_compared(summary):
+        lines.append(
+            f"Against {BASELINE}: difference of the means over images, with its 95 % interval from drawing drives (what "
+            "varies between seeds is in the ± above, not in the interval), and the ratio of the means."
+        )
+    for title, prefixes in (
+        ("By class", ("class/",)),
+        ("By place", ("border", "inside", "moving", "still")),
+        ("By complexity of the scene", ("scene/",)),
+    ):
+        headings, rows = _stratum_rows(summary, prefixes)
+        if rows:
+            note = "AbsRel, every pixel weighing the same, mean over seeds"
+            note += f"; in brackets against {BASELINE}." if _is_compared(summary) else "."
+            lines += [f"## {title}", note, markdown_table(headings, rows)]
+    return "\n\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _is_compared(summary: Mapping[str, Any]) -> bool:
+    return BASELINE in summary and len(summary) > 1
+
+
+def _variant_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    compared = COMPARED if _is_compared(summary) else ()
+    names = [*HEADINGS.values(), *(f"{HEADINGS[q].removesuffix(' ↓')} against {BASELINE}" for q in compared)]
+    rows = []
+    for variant, entry in summary.items():
+        cells = [_with_spread(*mean_and_spread(entry[q])) for q in HEADINGS]
+        against = entry.get(f"against {BASELINE}", {})
+        rows.append([variant, str(len(entry["seed"])), *cells, *(_difference(against.get(q)) for q in compared)])
+    return ["variant", "seeds", *names], rows
+
+
+def _stratum_rows(summary: Mapping[str, Any], prefixes: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
+    names = sorted({n for entry in summary.values() for n in entry["strata"] if n.startswith(prefixes)})
+    rows = []
+    for name in names:
+        means = {v: mean_and_spread(entry["strata"].get(name, []))[0] for v, entry in summary.items()}
+        baseline = means.get(BASELINE, math.nan)
+        cells = [
+            f"{mean:.3f}" + (f" ({mean / baseline - 1:+.0%})" if v != BASELINE and baseline > 0 else "")
+            for v, mean in means.items()
+        ]
+        rows.append([name.removeprefix("class/").removeprefix("scene/"), *cells])
+    return ["stratum", *summary], rows
+
+
+def _with_spread(mean: float, spread: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return "–"
+    interval = "" if found["low"] is None else f" [{found['low']:+.4f}, {found['high']:+.4f}]"
+    return f"{found['difference']:+.4f}{interval} (× {found['ratio']:.3f})"
+
+
+def plot(summary: Mapping[str, Any], path: Path) -> None:
+    """Draw AbsRel, overall and near borders, of every run (dots) and variant (bars) to a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(summary) + 1.2), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, len(COMPARED), sharey=True), COMPARED, strict=True):
+        for place, entry in enumerate(summary.values()):
+            values = [value for value in entry[quantity] if value is not None]
+            axes.barh(place, mean_and_spread(values)[0], color="tab:blue", alpha=0.35)
+            axes.plot(values, [place] * len(values), "o", color="tab:blue", markersize=4)
+        axes.set_yticks(range(len(summary)), list(summary))
+        axes.set_xlabel(HEADINGS[quantity].removesuffix(" ↓"))
+        axes.grid(axis="x", alpha=0.3)
+    figure.axes[0].invert_yaxis()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)
