@@ -17,7 +17,7 @@ $(VENV)/made: pyproject.toml
 	  { echo "semdepth needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet $(TORCH)
 	@touch $@
 
 $(VENV)/train: $(VENV)/made
@@ -32,7 +32,7 @@ demo: $(VENV)/train
 	$(BIN)/semdepth synthesise $(WORLD)/train --drives 64 --frames 12 --height 64 --width 192 $(STREETS)
 	$(BIN)/semdepth synthesise $(WORLD)/val --split val --drives 8 --frames 3 --height 64 --width 192 $(STREETS)
 	$(BIN)/semdepth synthesise $(WORLD)/test --split test --drives 16 --frames 3 --height 128 --width 384 $(STREETS)
-	$(BIN)/semdepth train --config recipes/demo.yaml --run $(DEMO)
+	$(BIN)/semdepth train --config recipes/demo.yaml
 	$(BIN)/semdepth evaluate $(DEMO) --data.name kitti_raw --data.root $(WORLD)/test --data.labels exact
 	$(BIN)/semdepth predict $(DEMO) $(WORLD)/test --out $(DEMO)/predictions --every 6
 	@echo

@@ -48,6 +48,4 @@ def test_commands_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("test_files.txt").write_text("\n".join(split) + "\n")
     for arguments in SEMDEPTH:
         smaller = SMALLER.get(arguments[0], [])
-        if arguments[0] == "train":
-            arguments = [*arguments, f"--run=runs/{Path(arguments[2]).stem}"]  # noqa: PLW2901
         assert main([*arguments, *smaller]) == 0, " ".join(arguments)

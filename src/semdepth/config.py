@@ -10,7 +10,7 @@ from semdepth.data.transforms import AugmentConfig
 from semdepth.models.network import NetworkConfig
 from semdepth.training.objective import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
-from semdepth.training.trainer import TrainerConfig
+from semdepth.training.setup import TrainerConfig
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,21 @@
 """Bad input to a command: one line that names the thing and the mend, exit code 2, no traceback, nothing half-written."""
 
+import errno
+import shutil
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jsonargparse import ArgumentParser
 from PIL import Image
 
 from semdepth.apps.cli import main
+from semdepth.models.weights import load_depth_network, save_weights
 
 from .conftest import SMALL
+
+evaluate = import_module("semdepth.apps.evaluate")
 
 
 def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -50,11 +58,28 @@ def test_a_broken_recipe(content: str, tmp_path: Path, capsys: pytest.CaptureFix
     complaint(["train", f"--config={recipe}", f"--run={tmp_path / 'run'}"], capsys)
 
 
+@pytest.mark.parametrize("option", ["--config={}", "--config {}", "--data={}"])
+def test_a_recipe_that_is_not_utf8_is_named(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "latin.yaml"
+    recipe.write_bytes("run: café\n".encode("latin-1"))
+    line = complaint(["train", *option.format(recipe).split(" "), f"--run={tmp_path / 'run'}"], capsys)
+    assert f"{recipe}: is not UTF-8 text" in line
+
+
+def test_a_recipe_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "secret.yaml")
+
+    monkeypatch.setattr(ArgumentParser, "parse_args", refuse)
+    line = complaint(["train", "--config=secret.yaml", f"--run={tmp_path / 'run'}"], capsys)
+    assert "secret.yaml: cannot be read (Permission denied)" in line
+
+
 def test_a_damaged_frame_stops_training_and_keeps_the_run(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = tmp_path / "world"
     shutil.copytree(world, copy)
     victim = sorted(copy.rglob("image_02/data/*.png"))[1]
@@ -80,12 +105,65 @@ def test_predict(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no images" in complaint(["predict", str(run), str(empty), out], capsys)
     assert "device" in complaint(["predict", str(run), str(photo), out, "--device=quantum"], capsys)
     assert "cannot be written" in complaint(["predict", str(run), str(photo), f"--out={text}"], capsys)
+    for every in (0, -1):
+        assert "every" in complaint(["predict", str(run), str(photo), out, f"--every={every}"], capsys)
     assert not (tmp_path / "out").exists()
 
 
-def test_evaluate(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "config.yaml" in complaint(["evaluate", str(tmp_path)], capsys)
+def test_predict_refuses_two_images_of_one_name(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "a.bmp", "a_bmp.jpg"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    line = complaint(["predict", str(run), str(tmp_path), f"--out={tmp_path / 'out'}"], capsys)
+    assert "a_bmp.jpg" in line
+    assert "rename" in line
+
+
+def test_a_prediction_that_cannot_be_written_leaves_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(path: Path, _: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    photo, out = tmp_path / "photo.png", tmp_path / "out"
+    Image.new("RGB", (64, 64)).save(photo)
+    monkeypatch.setattr(np, "save", fill_the_disk)
+    assert "No space left" in complaint(["predict", str(run), str(photo), f"--out={out}"], capsys)
+    assert list(out.iterdir()) == []
+
+
+def test_evaluate(run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nowhere" in complaint(["evaluate", "nowhere"], capsys)
+    assert "holds none of best.safetensors" in complaint(["evaluate", str(tmp_path)], capsys)
+    alone = tmp_path / "weights.safetensors"
+    shutil.copy(run / "weights.safetensors", alone)
+    for path in (alone, tmp_path):
+        assert "holds no config.yaml" in complaint(["evaluate", str(path)], capsys)
     assert "nowhere" in complaint(["evaluate", str(run), "--data.root=/nowhere"], capsys)
+    frames = ["--data.name=folder", f"--data.root={world}/2026_01_01/2026_01_01_drive_0000_sync/image_02/data"]
+    line = complaint(["evaluate", str(run), *frames, "--data.fov_deg=90", "--data.labels=none"], capsys)
+    assert "kitti_raw" in line
+
+
+def test_evaluate_finds_out_that_it_cannot_write_before_it_judges(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "judge", None)
+    file = tmp_path / "file"
+    file.write_text("")
+    for out in (file, file / "below"):
+        line = complaint(["evaluate", str(run), f"--out={out}"], capsys)
+        assert f"{out}: cannot be written" in line
+        assert "--out" in line
+
+
+def test_evaluate_refuses_weights_that_lie_about_their_size(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, header = load_depth_network(run / "weights.safetensors")
+    save_weights(tmp_path / "weights.safetensors", network, extra=header.extra | {"image_size": [64, 100]})
+    shutil.copy(run / "config.yaml", tmp_path)
+    assert "100×64" in complaint(["evaluate", str(tmp_path)], capsys)
 
 
 def test_synthesise(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,4 +172,9 @@ def test_synthesise(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     size = ["--drives=1", "--frames=1", "--height=64", "--width=128"]
     assert "cannot be written" in complaint(["synthesise", str(file), *size], capsys)
     assert "frames" in complaint(["synthesise", str(tmp_path / "w"), "--frames=0"], capsys)
-    assert "another camera" in complaint(["synthesise", str(world), "--drives=3", "--height=96", "--width=192"], capsys)
+    size = ["--drives=3", "--frames=4", "--height=64", "--width=128"]
+    for option in ("frames=5", "height=96", "world.traffic=0.5", "world.scene=simple", "noise.border=0"):
+        line = complaint(["synthesise", str(world), *size, f"--{option}"], capsys)
+        assert option.partition("=")[0] in line
+        assert "delete the folder or give another" in line
+    assert len(list(world.glob("*/*_sync"))) == 2

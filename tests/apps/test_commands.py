@@ -4,18 +4,29 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
 
 import semdepth
 from semdepth.apps.cli import COMMANDS, main
-from semdepth.apps.recipes import load_experiment
+from semdepth.apps.predict import find_images
+from semdepth.apps.recipes import load_experiment, parse_experiment
+from semdepth.models.network import build_depth_network
+from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.training.recorder import read_curves
 
 from .conftest import SMALL
+
+evaluate = import_module("semdepth.apps.evaluate")
+CaptureText = pytest.CaptureFixture[str]
 
 
 def test_synthesise_writes_kitti_raw_and_does_nothing_twice(world: Path) -> None:
@@ -55,6 +66,8 @@ def test_evaluate_writes_the_table(run: Path, tmp_path: Path, capsys: pytest.Cap
         assert row in table
     result = json.loads((tmp_path / "evaluation.json").read_text())
     assert result["protocol"] == "synthetic"
+    assert set(result["baselines"]) == {"best constant depth", "mean depth map", "untrained network"}
+    assert f"| best constant depth | {result['baselines']['best constant depth']['abs_rel']:.3f}" in table
     assert len(result["rows"]) == len((tmp_path / "evaluation.csv").read_text().splitlines()) - 1 == 8
     assert str(tmp_path / "evaluation.md").replace("\n", "") in capsys.readouterr().out.replace("\n", "")
 
@@ -63,6 +76,63 @@ def test_evaluate_with_flip_on_named_data(run: Path, world: Path, tmp_path: Path
     data = ["--data.name=kitti_raw", f"--data.root={world}", "--data.labels=exact"]
     assert main(["evaluate", str(run), *data, "--flip=true", "--baselines=false", f"--out={tmp_path}"]) == 0
     assert "best constant depth" not in (tmp_path / "evaluation.md").read_text()
+
+
+def test_evaluate_judges_the_weights_that_are_named(run: Path, tmp_path: Path) -> None:
+    """Last weights that differ from the best: the run folder means the best, the file means itself."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    network, header = load_depth_network(copy / "weights.safetensors")
+    other = build_depth_network(network.config, seed=7)
+    save_weights(copy / "weights.safetensors", other, extra=header.extra)
+    found = {}
+    for name in ("", "best.safetensors", "weights.safetensors"):
+        out = tmp_path / f"out{name}"
+        assert main(["evaluate", str(copy / name), "--baselines=false", f"--out={out}"]) == 0
+        found[name] = json.loads((out / "evaluation.json").read_text())["mean"]
+        assert f"Weights: {name or 'best.safetensors'}" in (out / "evaluation.md").read_text()
+    assert found[""] == found["best.safetensors"] != found["weights.safetensors"]
+
+
+def test_the_untrained_network_starts_from_scratch_and_asks_no_hub(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, header = load_depth_network(run / "weights.safetensors")
+    header = replace(header, config=replace(header.config, encoder="microsoft/resnet-18", pretrained=True))
+    monkeypatch.setattr("semdepth.models.encoder._access", None)
+    first, second = (evaluate.untrained_network(header, seed=3).state_dict() for _ in range(2))
+    plain = build_depth_network(network.config, seed=3).state_dict()
+    assert first.keys() == plain.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name])
+        assert torch.equal(value, plain[name])
+
+
+def test_evaluate_says_why_there_is_no_mean_map(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(run, copy)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["data"]["root"] = "/gone"
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["evaluate", str(copy), f"--out={out}"]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "No mean depth map among the baselines: /gone" in said
+    table = (out / "evaluation.md").read_text()
+    assert "untrained network" in table
+    assert "mean depth map" not in table
+
+
+def test_the_verdict_is_written_before_the_baselines(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(evaluate, "judge_baselines", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        main(["evaluate", str(run), f"--out={tmp_path}"])
+    assert len(json.loads((tmp_path / "evaluation.json").read_text())["rows"]) == 8
+    assert (tmp_path / "evaluation.md").exists()
 
 
 def test_predict_a_photo_of_any_size(run: Path, tmp_path: Path) -> None:
@@ -97,6 +167,60 @@ def test_predict_a_folder_passes_over_what_it_cannot_read(
     assert len(list((tmp_path / "out").glob("*.npy"))) == 2
 
 
+def save(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), "grey").save(path)
+
+
+def test_images_that_differ_in_their_suffix_are_all_predicted(run: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    save(folder / "a.png", folder / "a.bmp", folder / "b.png", folder / "below" / "a.png")
+    assert main(["predict", str(run), str(folder), f"--out={out}"]) == 0
+    found = {str(p.relative_to(out)) for p in out.rglob("*.npy")}
+    assert found == {"a_png_depth.npy", "a_bmp_depth.npy", "b_depth.npy", "below/a_depth.npy"}
+
+
+def test_only_folders_below_the_given_one_make_a_kitti_tree(tmp_path: Path) -> None:
+    out = tmp_path / "predictions"
+    plain = tmp_path / "image_02_of_mine" / "image_03"
+    save(plain / "image_00.png", plain / "b.png", plain / "image_old" / "c.png")
+    assert [p.name for p in find_images(plain, out)] == ["b.png", "image_00.png", "c.png"]
+    raw = tmp_path / "drive"
+    save(raw / "image_02" / "data" / "0.png", raw / "segmentation_02" / "data" / "0.png")
+    assert find_images(raw, out) == [raw / "image_02" / "data" / "0.png"]
+    odometry = tmp_path / "sequences"
+    save(odometry / "00" / "image_2" / "0.png", odometry / "00" / "segmentation_2" / "data" / "0.png")
+    assert find_images(odometry, out) == [odometry / "00" / "image_2" / "0.png"]
+
+
+@pytest.mark.parametrize("place", [".", "predictions"])
+def test_predictions_inside_the_folder_are_no_input(place: str, run: Path, tmp_path: Path) -> None:
+    save(tmp_path / "a.png", tmp_path / "below" / "b_depth.png")
+    arguments = ["predict", str(run), str(tmp_path), f"--out={tmp_path / place}"]
+    assert main(arguments) == 0
+    first = {p for p in tmp_path.rglob("*") if p.is_file()}
+    assert len(first) == 2 + 2 * 4
+    assert main(arguments) == 0
+    assert main([*arguments[:3], f"--out={tmp_path / 'elsewhere'}"]) == 0
+    second = {p for p in tmp_path.rglob("*") if p.is_file()}
+    assert len(second - first) == 2 * 4
+
+
+def test_both_commands_call_it_flip_and_say_how_they_blend(run: Path, tmp_path: Path, capsys: CaptureText) -> None:
+    for command in ("predict", "evaluate"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert "--flip" in said
+        assert "Godard 2017" in said
+    save(tmp_path / "a.png")
+    assert main(["predict", str(run), str(tmp_path / "a.png"), "--flip=true", f"--out={tmp_path}"]) == 0
+    assert np.array_equal(
+        np.load(tmp_path / "a_depth.npy"), semdepth.load(run).predict(tmp_path / "a.png", flip=True).depth
+    )
+
+
 def test_python_and_command_line_agree(run: Path, world: Path, tmp_path: Path) -> None:
     image = next(world.rglob("image_02/data/*.png"))
     assert main(["predict", str(run / "weights.safetensors"), str(image), f"--out={tmp_path}"]) == 0
@@ -116,6 +240,17 @@ def test_a_network_with_two_branches_shows_classes_and_uncertainty(world: Path, 
     judged = [f"--data.root={world}", "--data.labels=exact", f"--out={tmp_path}"]
     assert main(["evaluate", str(out), *judged, "--baselines=false"]) == 0
     assert "mean IoU" in (tmp_path / "evaluation.md").read_text()
+
+
+def test_options_parse_as_their_help_shows_and_nothing_is_deprecated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "all")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sequences = ["--data.name=kitti_odometry", "--data.labels=none", '--data.sequences=["00","01"]']
+        data = parse_experiment(
+            [*sequences, "--data.frames=[0,60]", "--data.offsets=[-1,1]", "--data.cameras=[2]"]
+        ).data
+    assert (data.sequences, data.frames, data.offsets, data.cameras) == (("00", "01"), (0, 60), (-1, 1), (2,))
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

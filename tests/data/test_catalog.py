@@ -48,7 +48,7 @@ def test_real_odometry_and_folder_by_name(shared, tmp_path):
         ({"synthetic": SyntheticConfig(drives=3)}, "synthetic"),
         ({"offsets": (1, -1)}, "offsets"),
         ({"height": 0}, "height"),
-        ({"frames": (3, 3)}, "frames"),
+        ({"frames": (3, 3)}, r"frames \[3, 3\]: .* e\.g\. \[0,60\]"),
     ],
 )
 def test_contradictions_are_refused_at_construction(options, says):

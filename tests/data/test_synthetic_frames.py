@@ -24,6 +24,7 @@ def test_every_frame_with_its_neighbours(frames):
     assert len(frames) == 2 * 3
     items = [frames[i] for i in range(len(frames))]
     assert len({item.names[0] for item in items}) == 6
+    assert [frames.name(i) for i in range(6)] == [item.names[0] for item in items]
     batch = stack_frames(items)
     assert batch.target.shape == (6, 3, *SIZE)
     assert batch.sources.shape == (6, 2, 3, *SIZE)

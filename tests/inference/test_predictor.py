@@ -66,11 +66,11 @@ def test_grey_is_three_equal_channels(weights: Path, pixels: np.ndarray) -> None
     assert np.array_equal(predictor.predict(grey).depth, predictor.predict(np.dstack([grey] * 3)).depth)
 
 
-def test_flip_average_commutes_with_mirroring(weights: Path, pixels: np.ndarray) -> None:
+def test_flip_commutes_with_mirroring(weights: Path, pixels: np.ndarray) -> None:
     predictor = load(weights, "cpu")
     image = np.ascontiguousarray(pixels[:64, :96])
-    there = predictor.predict(image, flip_average=True).disparity
-    mirrored = predictor.predict(image[:, ::-1].copy(), flip_average=True).disparity
+    there = predictor.predict(image, flip=True).disparity
+    mirrored = predictor.predict(image[:, ::-1].copy(), flip=True).disparity
     assert np.allclose(there, mirrored[:, ::-1], rtol=1e-4)
     assert not np.allclose(there, predictor.predict(image).disparity, rtol=1e-4)
 
@@ -97,7 +97,16 @@ def test_bad_weights_are_one_line(tmp_path: Path, weights: Path) -> None:
     cut.write_bytes(weights.read_bytes()[:5000])
     sizeless = tmp_path / "sizeless.safetensors"
     save_weights(sizeless, build_depth_network(SMALL, seed=0))
-    for path, hint in ((cut, "cut"), (sizeless, "image size"), (tmp_path / "none", "no such run")):
+    odd, tiny = tmp_path / "odd.safetensors", tmp_path / "tiny.safetensors"
+    save_weights(odd, build_depth_network(SMALL, seed=0), extra={"image_size": [64, 100]})
+    save_weights(tiny, build_depth_network(SMALL, seed=0), extra={"image_size": [32, 96]})
+    for path, hint in (
+        (cut, "cut"),
+        (sizeless, "image size"),
+        (odd, "100×64.* multiples of 32 from 64"),
+        (tiny, "96×32"),
+        (tmp_path / "none", "no such run"),
+    ):
         with pytest.raises(InputError, match=hint) as caught:
             load(path)
         assert "\n" not in str(caught.value)

@@ -8,6 +8,8 @@ from PIL import Image
 from semdepth.runtime import InputError
 from semdepth.synthetic import writer
 from semdepth.synthetic.drive import render_drive
+from semdepth.synthetic.label_noise import LabelNoiseConfig
+from semdepth.synthetic.style import WorldConfig
 from semdepth.synthetic.writer import synthesise, write_drive
 
 
@@ -67,6 +69,43 @@ def test_complete_drives_are_not_rendered_again(tmp_path, monkeypatch):
     third = synthesise(tmp_path, "val", 3, 2, height=16, width=48)
     assert len(third) == 3
     assert third[2].is_dir()
+
+
+def test_drives_of_other_settings_are_refused(tmp_path, monkeypatch):
+    synthesise(tmp_path, "val", 1, 2, height=16, width=48)
+    monkeypatch.setattr(writer, "render_drive", None)
+    for options, says in (
+        ({"frames": 3}, "frames 2, not 3"),
+        ({"height": 32, "width": 96}, "height 16, not 32; width 48, not 96"),
+        ({"config": WorldConfig(traffic=0.5)}, "world.traffic"),
+        ({"config": WorldConfig(style="foreign")}, "world.style default, not foreign"),
+        ({"noise": LabelNoiseConfig(border=0.0)}, "noise.border 1.6, not 0.0"),
+    ):
+        asked = {"frames": 2, "height": 16, "width": 48} | options
+        for drives in (1, 2):
+            with pytest.raises(InputError, match="delete the folder or give another") as caught:
+                synthesise(tmp_path, "val", drives, **asked)
+            assert says in str(caught.value)
+    monkeypatch.undo()
+    assert len(synthesise(tmp_path, "train", 1, 1, height=16, width=48)) == 1, "another split has another folder"
+
+
+def test_drives_of_unknown_settings_are_refused(tmp_path):
+    folder = synthesise(tmp_path, "val", 1, 1, height=16, width=48)[0]
+    settings = folder.parent / writer.SETTINGS
+    for damage in ("{", "[]"):
+        settings.write_text(damage)
+        with pytest.raises(InputError, match=r"synthesise\.json"):
+            synthesise(tmp_path, "val", 1, 1, height=16, width=48)
+    settings.unlink()
+    with pytest.raises(InputError, match=r"without synthesise\.json"):
+        synthesise(tmp_path, "val", 1, 1, height=16, width=48)
+
+
+def test_settings_that_render_nothing_bind_nobody(tmp_path):
+    with pytest.raises(InputError):
+        synthesise(tmp_path, "val", 1, 0, height=16, width=48)
+    assert len(synthesise(tmp_path, "val", 1, 1, height=16, width=48)) == 1
 
 
 def test_foreign_split_has_its_own_camera_and_date(tmp_path):

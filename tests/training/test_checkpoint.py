@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,13 @@ import torch
 from semdepth.runtime import InputError
 from semdepth.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 
-STATE = {"learner": {"w": torch.arange(4.0)}, "optimiser": {"state": {}, "param_groups": [{"lr": 0.1}]}, "best": 1.0}
+STATE = {
+    "learner": {"w": torch.arange(4.0)},
+    "optimiser": {"state": {}, "param_groups": [{"lr": 0.1}]},
+    "precision": {},
+    "best": 1.0,
+    "watch": {"streaks": {}, "told": {}},
+}
 
 
 def test_newest_two_are_kept(tmp_path: Path) -> None:
@@ -48,6 +55,17 @@ def test_a_checkpoint_never_executes_code(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(InputError):
         load_checkpoint(tmp_path)
     assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", range(40))
+def test_any_damage_is_a_damaged_checkpoint(tmp_path: Path, damage: int) -> None:
+    path = save_checkpoint(tmp_path, 1, STATE)
+    content = bytearray(path.read_bytes())
+    for k in range(20):
+        content[(damage * 7919 + k * 104729) % len(content)] ^= 1 + damage
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):  # anything but that is a traceback for the user
+        load_checkpoint(tmp_path)
 
 
 def test_unwritable_folder_is_one_line(tmp_path: Path) -> None:

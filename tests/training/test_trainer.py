@@ -1,3 +1,6 @@
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,17 +11,24 @@ from semdepth.data.transforms import AugmentConfig
 from semdepth.evaluation.protocols import synthetic
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
+from semdepth.structures import FrameBatch
 from semdepth.training.objective import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
-from semdepth.training.trainer import Trainer, TrainerConfig
+from semdepth.training.setup import TrainerConfig
+from semdepth.training.trainer import Trainer
 from semdepth.training.validation import Validation
 
 from .conftest import HEIGHT, WIDTH, Wall
 
 
 def make(
-    run: Path, network: NetworkConfig, wall: Wall, validate: Validation | None = None, **config: object
+    run: Path,
+    network: NetworkConfig,
+    wall: Wall,
+    validate: Validation | None = None,
+    clip: float = 0.0,
+    **config: object,
 ) -> Trainer:
     defaults: dict = {"batch": 2, "steps": 6, "workers": 0, "accelerator": "cpu", "log_every": 1, "checkpoint_every": 2}
     return Trainer(
@@ -26,7 +36,7 @@ def make(
         wall,
         network=network,
         objective=ObjectiveConfig(),
-        optim=OptimConfig(learning_rate=1e-3),
+        optim=OptimConfig(learning_rate=1e-3, clip=clip),
         augment=AugmentConfig(),
         trainer=TrainerConfig(**(defaults | config)),
         validate=validate,
@@ -57,19 +67,127 @@ def test_resuming_is_bit_exact(tmp_path: Path, wall: Wall, small_network: Networ
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_interrupt_leaves_a_checkpoint(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
-    trainer = make(tmp_path, small_network, wall, checkpoint_every=100)
-    step = trainer.train_step
+def test_an_interrupt_in_the_middle_of_a_step_changes_nothing(
+    tmp_path: Path, wall: Wall, small_network: NetworkConfig
+) -> None:
+    whole = load_file(make(tmp_path / "whole", small_network, wall).fit())
+    trainer = make(tmp_path / "parts", small_network, wall, checkpoint_every=100)
 
-    def interrupted_after_three(batch):  # type: ignore[no-untyped-def]
-        if trainer.step == 3:
-            raise KeyboardInterrupt
-        return step(batch)
+    def interrupt_in_the_third_step(*_: object) -> None:
+        if trainer.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
 
-    trainer.train_step = interrupted_after_three  # type: ignore[method-assign]
+    trainer.learner.module.depth.register_forward_hook(interrupt_in_the_third_step)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
-    assert make(tmp_path, small_network, wall).step == 3
+    resumed = make(tmp_path / "parts", small_network, wall)
+    assert resumed.step == 3
+    parts = load_file(resumed.fit())
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_every_option_of_the_loop_resumes_bit_exactly(tmp_path: Path, small_network: NetworkConfig) -> None:
+    """Two branches, clipping, judging: what a run carries along must be in its checkpoint."""
+    wall = Wall(labels=True)
+    network = replace(small_network, fusion="ssfa")
+
+    def build(name: str) -> Trainer:
+        return make(tmp_path / name, network, wall, Validation(wall, synthetic), clip=0.1, steps=4, validate_every=2)
+
+    whole = load_file(build("whole").fit())
+    first = build("parts")
+    stops = first.stops
+    first.stops = lambda requested: stops(requested) or first.step == 3  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    resumed = build("parts")
+    assert resumed.best == first.best < float("inf")
+    parts = load_file(resumed.fit())
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_half_precision_trains(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
+    weights = load_file(make(tmp_path, small_network, wall, precision="bf16-mixed", steps=1, batch=1).fit())
+    assert all(value.dtype != torch.bfloat16 and torch.isfinite(value).all() for value in weights.values())
+
+
+def test_randomness_of_the_networks_themselves_resumes(
+    tmp_path: Path, wall: Wall, small_network: NetworkConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(name: str) -> Trainer:
+        trainer = make(tmp_path / name, small_network, wall, steps=4)
+        stage = trainer.learner.module.depth.depth_decoder.stages[0]
+        stage.register_forward_hook(lambda module, given, out: torch.nn.functional.dropout(out, 0.5))
+        return trainer
+
+    whole = load_file(build("whole").fit())
+    first = build("parts")
+    first.stops = lambda requested: first.step == 2  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    torch.rand(17)
+    parts = load_file(build("parts").fit())
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_clipping_limits_the_gradient(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
+    def step(name: str, clip: float) -> torch.Tensor:
+        trainer = make(tmp_path / name, small_network, wall, clip=clip)
+        norms = []
+        trainer.optimiser.register_step_pre_hook(
+            lambda optimiser, *_: norms.append(
+                torch.cat([p.grad.flatten() for g in optimiser.param_groups for p in g["params"]]).norm()
+            )
+        )
+        trainer.train_step(next(trainer.batches()))
+        return norms[0]
+
+    free = step("free", 0.0)
+    assert step("clipped", float(free) / 10) == pytest.approx(float(free) / 10, rel=1e-3)
+
+
+def test_not_finite_parameters_are_never_saved(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
+    trainer = make(tmp_path, small_network, wall, steps=4, checkpoint_every=1, log_every=100)
+    step = trainer.train_step
+
+    def poisoned_at_two(batch):  # type: ignore[no-untyped-def]
+        objective = step(batch)
+        if trainer.step == 2:
+            trainer.learner.module.pose.motion.bias.data.fill_(float("nan"))
+        return objective
+
+    trainer.train_step = poisoned_at_two  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="no longer finite at step 3"):
+        trainer.fit()
+    assert make(tmp_path, small_network, wall).step == 2
+
+
+class Damaged(Wall):
+    def __getitem__(self, index: int) -> FrameBatch:
+        if index == 5:
+            raise InputError("frame_5.png: image cannot be decoded; copy it again")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_frame_is_one_line(tmp_path: Path, small_network: NetworkConfig, workers: int) -> None:
+    with pytest.raises(InputError) as caught:
+        make(tmp_path, small_network, Damaged(), workers=workers).fit()
+    assert str(caught.value) == "frame_5.png: image cannot be decoded; copy it again"
+
+
+def test_contradictions_are_refused_before_anything_is_written(
+    tmp_path: Path, wall: Wall, small_network: NetworkConfig
+) -> None:
+    with pytest.raises(InputError, match="has no labels"):
+        make(tmp_path / "run", replace(small_network, fusion="ssfa"), wall)
+    with pytest.raises(InputError, match="16-mixed needs a GPU"):
+        make(tmp_path / "run", small_network, wall, precision="16-mixed")
+    odd = Wall()
+    odd.texture = odd.texture[:, :60]
+    with pytest.raises(InputError, match=r"data\.height 60.*multiples of 32"):
+        make(tmp_path / "run", small_network, odd)
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_batch_can_be_overfitted(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
@@ -103,6 +221,10 @@ def test_starting_from_weights(tmp_path: Path, wall: Wall, small_network: Networ
     trainer = make(tmp_path / "b", small_network, wall, initial_weights=weights, seed=9)
     state = load_file(weights)
     assert torch.equal(trainer.learner.module.pose.motion.weight, state["pose.motion.weight"])
+    trainer.fit()
+    weights.rename(tmp_path / "moved.safetensors")
+    make(tmp_path / "b", small_network, wall, initial_weights=weights, seed=9)  # resuming needs them no more
+    weights = tmp_path / "moved.safetensors"
     other = NetworkConfig(encoder="resnet10-small", pose_encoder="resnet10-small")
     with pytest.raises(InputError, match="holds other networks"):
         make(tmp_path / "c", other, wall, initial_weights=weights)

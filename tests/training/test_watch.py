@@ -62,6 +62,20 @@ def test_static_video(batch: FrameBatch, healthy: Objective) -> None:
     assert [line.split(":")[0] for line in warnings(CollapseWatch(RANGE), still, healthy)] == ["nearly static video"]
 
 
+def test_sensor_noise_is_no_motion(batch: FrameBatch, healthy: Objective) -> None:
+    noise = torch.randn(batch.sources.shape, generator=torch.Generator().manual_seed(0)) * 2 / 255
+    still = replace(batch, sources=batch.target.unsqueeze(1) + noise)
+    assert [line.split(":")[0] for line in warnings(CollapseWatch(RANGE), still, healthy)] == ["nearly static video"]
+
+
+def test_warnings_are_not_repeated_after_resuming(batch: FrameBatch, healthy: Objective) -> None:
+    flat = replace(healthy, disparity=torch.full((2, 1, HEIGHT, WIDTH), 0.2))
+    watch, resumed = CollapseWatch(RANGE), CollapseWatch(RANGE)
+    assert warnings(watch, batch, flat)
+    resumed.load_state(watch.state())
+    assert warnings(resumed, batch, flat) == []
+
+
 def test_a_passing_symptom_is_no_collapse(batch: FrameBatch, healthy: Objective) -> None:
     watch = CollapseWatch(RANGE)
     flat = replace(healthy, disparity=torch.full((2, 1, HEIGHT, WIDTH), 0.2))

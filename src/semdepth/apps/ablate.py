@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from semdepth.data.video import FrameDataset
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
 from semdepth.runtime import InputError, choose_device, require_file
-from semdepth.structures import FrameBatch
 from semdepth.training.ablation import VARIANTS, FinishedRun, Variant, markdown, override, plot, read_run, summarise
 from semdepth.training.trainer import Trainer
 from semdepth.training.validation import Validation, judge, protocol_for
@@ -31,21 +29,18 @@ VALIDATION = "validation"
 ALL_VARIANTS: tuple[Variant, ...] = tuple(VARIANTS)
 
 
-class OutOfTimeError(KeyboardInterrupt):
-    """The budget is spent. As an interrupt does, it leaves a checkpoint behind."""
+class OutOfTimeError(Exception):
+    """The budget is spent; what was begun has a checkpoint."""
 
 
 class TimedTrainer(Trainer):
-    """A trainer that stops between two steps when its time is over."""
+    """A trainer that stops between two steps when its time is over, as if interrupted."""
 
     deadline = float("inf")
 
-    def batches(self) -> Iterator[FrameBatch]:
-        """Yield batches until the deadline."""
-        for batch in super().batches():
-            if time.monotonic() > self.deadline:
-                raise OutOfTimeError
-            yield batch
+    def stops(self, requested: bool) -> bool:
+        """Return whether to stop after this step."""
+        return super().stops(requested or time.monotonic() > self.deadline)
 
 
 class Datasets:
@@ -203,7 +198,12 @@ def train_to_the_end(experiment: Experiment, datasets: Datasets, deadline: float
         image_size=(experiment.data.height, experiment.data.width),
     )
     trainer.deadline = deadline
-    return trainer.fit()
+    try:
+        return trainer.fit()
+    except KeyboardInterrupt:
+        if time.monotonic() > deadline:
+            raise OutOfTimeError from None
+        raise
 
 
 def write_results(cells: list[Cell], recipe: Path, out: Path, console: Console) -> None:

@@ -83,7 +83,7 @@ def run_command(name: str, arguments: list[str]) -> None:
         return
     parser = Parser(prog=f"semdepth {name}", description=function.__doc__)
     parser.add_function_arguments(function, as_positional=True)
-    function(**parser.instantiate_classes(parser.parse_args(arguments)).as_dict())
+    function(**parser.instantiate(parser.parse_args(arguments)).as_dict())
 
 
 def _complain(message: str, code: int = 2) -> int:

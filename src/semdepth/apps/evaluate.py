@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from rich.console import Console
 from rich.progress import track
 
-from semdepth.apps.recipes import load_experiment
+from semdepth.apps.recipes import RUN_CONFIG, load_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import DataConfig, open_dataset
 from semdepth.data.video import JudgedFrames
@@ -18,10 +21,11 @@ from semdepth.evaluation import report
 from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
 from semdepth.evaluation.protocols import Protocol, kitti_eigen, kitti_improved, synthetic
-from semdepth.inference.predictor import find_weights
-from semdepth.models.network import build_depth_network
-from semdepth.models.weights import load_depth_network
-from semdepth.runtime import InputError, choose_device, seed_everything
+from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.models.encoder import encoder_from_settings
+from semdepth.models.network import DepthNetwork, assemble
+from semdepth.models.weights import WeightsHeader, load_depth_network
+from semdepth.runtime import InputError, choose_device, logger, seed_everything
 from semdepth.training.validation import judge, judge_map, protocol_for
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (synthetic, kitti_eigen, kitti_improved)}
@@ -38,28 +42,33 @@ def evaluate(
 
     The errors are means over images, with 95 % bootstrap intervals over drives. Baselines never look at the image: the
     best constant depth, the best depth map that is the same for all images (from the training frames' ground truth,
-    where there is any), and the same network before training.
+    where there is any), and an untrained network: the same architecture with random parameters from the run's seed,
+    whatever weights the run itself started from. The verdict on the run is written before the baselines are judged.
 
     Args:
-        run: A run folder.
+        run: A run folder (its best weights), or one of its weights files, e.g. RUN/weights.safetensors for the last.
         data: Frames with ground truth; none: those the run was validated on.
         protocol: How to judge; none: synthetic on rendered drives, else kitti_eigen.
         baselines: Also judge the baselines.
-        flip: Blend with the mirrored image's prediction.
+        flip: Blend with the mirrored image's prediction as Godard 2017: ramps at the borders, the mean between.
         device: auto, cpu, cuda, mps.
         out: Folder for evaluation.md, .json and .csv; none: the run folder.
     """
-    experiment = load_experiment(run)
+    folder = run if run.is_dir() else run.parent
     weights = find_weights(run)
+    if not (folder / RUN_CONFIG).exists():
+        raise InputError(f"{folder}: holds no {RUN_CONFIG}; name a run folder, or a weights file in its run folder")
+    experiment = load_experiment(folder)
     network, header = load_depth_network(weights)
-    frames = open_dataset(judged_data(experiment, data, header.extra.get("image_size")))
+    frames = open_dataset(judged_data(experiment, data, trained_size(weights, network, header)))
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames)
     network.to(choose_device(device))
+    out = require_writable(out or folder)
     results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
+    write_results(results, out, weights)
     if baselines:
-        results |= judge_baselines(experiment, frames, rules, device)
-    out = out or run
-    write_results(results, out)
+        results |= judge_baselines(experiment, header, frames, rules, device)
+        write_results(results, out, weights)
     console = Console()
     main = results[TRAINED]
     title = f"{weights} on {len(main.rows)} images"
@@ -70,7 +79,7 @@ def evaluate(
     )
 
 
-def judged_data(experiment: Experiment, data: DataConfig | None, image_size: object) -> DataConfig:
+def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tuple[int, int]) -> DataConfig:
     """Return which frames to judge on: at the network's size, without sources, only those with ground truth.
 
     Raises:
@@ -81,54 +90,92 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: obj
         raise InputError(
             f"{experiment.run}: was trained without validation data; name the frames to judge on with --data.*"
         )
-    height, width = (
-        image_size if isinstance(image_size, list | tuple) else (experiment.data.height, experiment.data.width)
-    )
+    height, width = image_size
     needed = chosen.name in ("kitti_raw", "synthetic")
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
 
 
+def require_writable(out: Path) -> Path:
+    """Return ``out`` when files can be written there: to find that out after an hour of judging is too late.
+
+    Raises:
+        InputError: if not.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            return out
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+
+
 def judge_baselines(
-    experiment: Experiment, frames: JudgedFrames, rules: Protocol, device: str
+    experiment: Experiment, header: WeightsHeader, frames: JudgedFrames, rules: Protocol, device: str
 ) -> dict[str, EvaluationResult]:
     """Judge what a model must beat."""
-    seed_everything(experiment.trainer.seed)
-    untrained = build_depth_network(experiment.network).eval().to(choose_device(device))
+    untrained = untrained_network(header, experiment.trainer.seed).eval().to(choose_device(device))
     results = {"untrained network": judge(untrained, frames, rules, shown=True)}
     results["best constant depth"] = judge_map(None, frames, rules)
-    mean_map = mean_depth_map(experiment)
-    if mean_map is not None:
-        results["mean depth map"] = judge_map(mean_map, frames, rules)
+    try:
+        results["mean depth map"] = judge_map(mean_depth_map(experiment), frames, rules)
+    except InputError as error:
+        logger.warning("No mean depth map among the baselines: %s", error)
     return results
 
 
-def mean_depth_map(experiment: Experiment) -> MeanDepthMap | None:
-    """Return the mean depth map of the training frames that have ground truth; None where none has."""
+def untrained_network(header: WeightsHeader, seed: int) -> DepthNetwork:
+    """Return the architecture that a weights file describes, with random parameters; no hub is asked for it."""
+    seed_everything(seed)
+    return assemble(replace(header.config, pretrained=False), encoder_from_settings(header.encoder))
+
+
+def mean_depth_map(experiment: Experiment) -> MeanDepthMap:
+    """Return the mean depth map of the training frames that have ground truth.
+
+    Raises:
+        InputError: if none has, or their files cannot be used.
+    """
     if experiment.data.name not in ("kitti_raw", "synthetic"):
-        return None
-    try:
-        frames = open_dataset(replace(experiment.data, offsets=(), require_depth=True, labels="none"))
-    except InputError:
-        return None
-    mean_map = MeanDepthMap()
+        raise InputError(f"the run's data.name {experiment.data.name} has no ground truth")
+    frames = open_dataset(replace(experiment.data, offsets=(), require_depth=True, labels="none"))
+    mean_map, known = MeanDepthMap(), False
     for index in track(range(0, len(frames), max(len(frames) // MAPPED, 1)), "mean map"):
-        mean_map.update(frames.ground_truth(index))
+        truth = frames.ground_truth(index)
+        known |= bool((truth > 0).any())
+        mean_map.update(truth)
+    if not known:
+        raise InputError(f"{experiment.data.root}: no ground truth of the training frames holds a depth")
     return mean_map
 
 
-def write_results(results: Mapping[str, EvaluationResult], out: Path) -> None:
-    """Write the tables (Markdown), and the first result whole (JSON) and by image (CSV)."""
+def write_results(results: Mapping[str, EvaluationResult], out: Path, weights: Path) -> None:
+    """Write the tables (Markdown), and the first result whole (JSON, also the others' means) and by image (CSV).
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
     main = next(iter(results.values()))
     sections = [
-        ("Beside the baselines", report.comparison_rows(results)),
+        ("Beside the baselines" if len(results) > 1 else "Errors", report.comparison_rows(results)),
         ("With intervals", report.interval_rows(main)),
         ("Where the errors are", report.stratum_rows(main)),
         ("Segmentation", report.segmentation_rows(main)),
     ]
     tables = [f"## {title}\n\n{report.markdown_table(*rows)}" for title, rows in sections if rows[1]]
+    head = ["# Evaluation\n", f"Weights: {weights.name}\n", report.caption(main) + "\n"]
     try:
-        report.write_text(out / "evaluation.md", "\n".join(["# Evaluation\n", report.caption(main) + "\n", *tables]))
-        report.write_json(main, out / "evaluation.json")
+        report.write_text(out / "evaluation.md", "\n".join([*head, *tables]))
         report.write_csv(main, out / "evaluation.csv")
+        report.write_json(main, out / "evaluation.json")
+        if len(results) > 1:
+            others = {name: means(result) for name, result in results.items() if result is not main}
+            whole = json.loads((out / "evaluation.json").read_text(encoding="utf-8")) | {"baselines": others}
+            report.write_text(out / "evaluation.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+
+
+def means(result: EvaluationResult) -> dict[str, float | None]:
+    """Return what a result comes down to; None: unknown."""
+    values = asdict(result.mean) | result.measures | {"scale_spread": result.scale_spread}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

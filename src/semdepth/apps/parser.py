@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from semdepth.runtime import InputError
 
@@ -15,3 +17,32 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong with the arguments."""
         raise InputError(message) from ex
+
+    def parse_args(self, args: Sequence[str], **others: Any) -> Namespace:  # type: ignore[override, unused-ignore]
+        """Parse; files that arguments name and that cannot be read are bad input too.
+
+        Raises:
+            InputError: if the arguments, or a file that they name, cannot be used.
+        """
+        try:
+            return super().parse_args(args, **others)
+        except UnicodeDecodeError as error:
+            name = next((str(path) for path in _files(args) if not _is_text(path)), "a file that an option names")
+            raise InputError(f"{name}: is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+        except OSError as error:
+            name = error.filename or "a file that an option names"
+            raise InputError(f"{name}: cannot be read ({error.strerror}); check the file and its permissions") from None
+
+
+def _files(args: Sequence[str]) -> list[Path]:
+    """Return the files among what ``--option=VALUE`` and ``--option VALUE`` name."""
+    values = [arg.partition("=")[2] if arg.startswith("-") else arg for arg in args]
+    return [Path(value) for value in values if value and len(value) < 4096 and Path(value).is_file()]
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +19,37 @@ from semdepth.structures import Prediction
 
 PNG_SCALE = 256.0
 """16-bit PNGs hold depth × 256, as KITTI's do."""
+VIEW = re.compile(r"image_\d\d?")
+"""KITTI's folders of camera images: image_02 of raw drives, image_2 of odometry."""
+WRITTEN = re.compile(r"(.+)_(depth|disparity|panel)")
+"""The stems of the pictures that are written here, beside NAME_depth.npy."""
 
 
 def predict(
-    weights: Path, image: Path, out: Path = Path("predictions"), device: str = "auto", flip_average: bool = False,
+    weights: Path, image: Path, out: Path = Path("predictions"), device: str = "auto", flip: bool = False,
     every: int = 1,
 ) -> None:  # fmt: skip
     """Write the depth of an image, or of every image in a folder and the folders below it.
 
     For each image NAME: NAME_depth.npy (float32, the image's own size), NAME_depth.png (16 bit, depth × 256),
     NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side). Depth is up to
-    scale. Images that cannot be read are passed over and counted.
+    scale. Images that differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI tree
+    only the folders image_NN count; what was predicted before is no input. Images that cannot be read are passed over
+    and counted.
 
     Args:
         weights: A run folder (its best weights) or a .safetensors file.
         image: An image, or a folder of images.
         out: The folder that receives the files.
         device: auto, cpu, cuda, mps.
-        flip_average: Also predict the mirrored image and average.
+        flip: Also predict the mirrored image: the mean of both disparities (evaluate --flip blends them as Godard 2017).
         every: Of a folder take every so-many-th image.
     """
-    images = find_images(image)[:: max(every, 1)]
+    if every < 1:
+        raise InputError(f"every {every}: must be at least 1; 1 takes every image")
+    images = find_images(image, out)
+    stems = output_stems(images, image, out)
+    images = images[::every]
     predictor = load(weights, device)
     failed = []
     for path in track(images, "predicting", disable=len(images) < 3):
@@ -49,18 +61,22 @@ def predict(
             logger.warning("%s", error)
             failed.append(path)
             continue
-        target = out / path.relative_to(image).parent if image.is_dir() else out
-        write_prediction(target / path.stem, pixels, predictor.predict(pixels, flip_average=flip_average))
+        write_prediction(stems[path], pixels, predictor.predict(pixels, flip=flip))
     if len(failed) == len(images):
         raise InputError(f"{image}: none of its {len(images)} images can be read; give PNG or JPEG files")
     passed = f", {len(failed)} passed over" if failed else ""
     Console().print(f"{len(images) - len(failed)} images{passed}: {out}", highlight=False, soft_wrap=True)
 
 
-def find_images(path: Path) -> list[Path]:
+def find_images(path: Path, out: Path) -> list[Path]:
     """Return the image itself, or all images in a folder and below, by name.
 
-    Label, depth and other companion PNGs of KITTI-like trees are left out: only ``image_*`` folders count there.
+    Label, depth and other companion PNGs of KITTI-like trees are left out: where there are folders ``image_NN`` below
+    ``path``, only they count. So are predictions: everything in ``out``, and pictures beside their ``_depth.npy``.
+
+    Args:
+        path: an image or a folder.
+        out: the folder that predictions go to, which may lie in ``path``.
 
     Raises:
         InputError: if there is no such image.
@@ -69,11 +85,44 @@ def find_images(path: Path) -> list[Path]:
         if not path.exists():
             raise InputError(f"{path}: no such image or folder; check the path")
         return [path]
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    views = [p for p in found if any(part.startswith("image_") for part in p.parts)]
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    found = [p for p in files if not _is_output(p, path, out)]
+    views = [p for p in found if any(VIEW.fullmatch(folder) for folder in p.relative_to(path).parts[:-1])]
     if not found:
         raise InputError(f"{path}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    if views and len(views) < len(found):
+        logger.info("%s: only folders image_NN are taken; %d other images are not", path, len(found) - len(views))
     return views or found
+
+
+def output_stems(images: list[Path], given: Path, out: Path) -> dict[Path, Path]:
+    """Return, by image, the path that the names of its files start with; no two images have the same.
+
+    Raises:
+        InputError: if two images would have the same all the same (``a.png``, ``a.bmp`` and ``a_bmp.png``).
+    """
+    below = {p: p.relative_to(given) if given.is_dir() else Path(p.name) for p in images}
+    shared = Counter(p.with_suffix("") for p in below.values())
+    stems = {
+        image: out / (p.with_name(f"{p.stem}_{p.suffix[1:]}") if shared[p.with_suffix("")] > 1 else p.with_suffix(""))
+        for image, p in below.items()
+    }
+    taken: dict[Path, Path] = {}
+    for image, stem in stems.items():
+        if stem in taken:
+            raise InputError(
+                f"{image}: its files would have the names of those of {taken[stem].name}; rename one of them"
+            )
+        taken[stem] = image
+    return stems
+
+
+def _is_output(file: Path, given: Path, out: Path) -> bool:
+    root, target = given.resolve(), out.resolve()
+    if target != root and target.is_relative_to(root) and (root / file.relative_to(given)).is_relative_to(target):
+        return True
+    written = WRITTEN.fullmatch(file.stem)
+    return written is not None and file.with_name(f"{written[1]}_depth.npy").exists()
 
 
 def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
@@ -84,9 +133,7 @@ def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Pred
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        temporary = stem.with_name(f".{stem.name}.npy")
-        np.save(temporary, prediction.depth)
-        temporary.replace(stem.with_name(f"{stem.name}_depth.npy"))
+        _write_array(stem.with_name(f"{stem.name}_depth.npy"), prediction.depth)
         scaled = np.clip(np.round(prediction.depth * PNG_SCALE), 1, 65535).astype(np.uint16)
         visualise.write_png(stem.with_name(f"{stem.name}_depth.png"), scaled)
         cells = {"image": pixels, "disparity": visualise.colourise_disparity(prediction.disparity)}
@@ -97,4 +144,13 @@ def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Pred
         picture = visualise.panel(list(cells.values()), titles=list(cells), columns=2)
         visualise.write_png(stem.with_name(f"{stem.name}_panel.png"), picture)
     except OSError as error:
-        raise InputError(f"{stem.parent}: cannot be written ({error.strerror}); give another --out") from None
+        raise InputError(f"{stem.parent}: cannot be written ({error.strerror or error}); give another --out") from None
+
+
+def _write_array(path: Path, array: npt.NDArray[np.float32]) -> None:
+    temporary = path.with_name(f".{path.name}")  # np.save adds .npy to names without it
+    try:
+        np.save(temporary, array)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

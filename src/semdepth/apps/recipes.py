@@ -15,7 +15,7 @@ from semdepth.runtime import InputError, require_file
 RUN_CONFIG = "config.yaml"
 """The file in a run's folder that holds its resolved experiment."""
 MAY_CHANGE = (
-    "run", "data.root", "validation", "data.cache", "trainer.steps", "trainer.epochs", "trainer.workers",
+    "run", "data.root", "validation.root", "data.cache", "trainer.steps", "trainer.epochs", "trainer.workers",
     "trainer.accelerator", "trainer.devices", "trainer.nodes", "trainer.log_every", "trainer.checkpoint_every",
     "trainer.validate_every", "trainer.panel_every",
 )  # fmt: skip
@@ -34,10 +34,10 @@ def parse_experiment(arguments: list[str], parser: Parser | None = None) -> Expe
     """Return the experiment that command-line ``arguments`` describe.
 
     Raises:
-        InputError: on unknown keys, wrong types and contradictions.
+        InputError: on unknown keys, wrong types, contradictions, and recipes that cannot be read.
     """
     parser = parser or experiment_parser()
-    parsed = parser.instantiate_classes(parser.parse_args(arguments))
+    parsed = parser.instantiate(parser.parse_args(arguments))
     return Experiment(**{f.name: parsed[f.name] for f in fields(Experiment)})
 
 
@@ -47,11 +47,11 @@ def load_experiment(path: Path) -> Experiment:
     return parse_experiment(["--config", str(require_file(file, "recipe"))])
 
 
-def save_experiment(experiment: Experiment) -> Path:
-    """Write the resolved experiment into its run folder, before anything else is written there.
+def refuse_other_run(experiment: Experiment) -> None:
+    """Make sure that the run folder is free, or holds a run of this very experiment.
 
     Raises:
-        InputError: if the folder holds a run of another experiment, or cannot be written.
+        InputError: if it holds another one.
     """
     path = experiment.run / RUN_CONFIG
     new = flatten(experiment)
@@ -63,6 +63,16 @@ def save_experiment(experiment: Experiment) -> Path:
                 f"{experiment.run}: holds a run with other options ({', '.join(changed[:4])}); resume it with the same "
                 "options, or give another --run"
             )
+
+
+def save_experiment(experiment: Experiment) -> Path:
+    """Write the resolved experiment into its run folder.
+
+    Raises:
+        InputError: if the folder holds a run of another experiment, or cannot be written.
+    """
+    refuse_other_run(experiment)
+    path = experiment.run / RUN_CONFIG
     try:
         experiment.run.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")

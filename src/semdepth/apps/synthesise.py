@@ -22,7 +22,8 @@ def synthesise(
     """Render drives through random streets and write them in KITTI raw's layout, with the exact truth beside.
 
     Images, noisy labels and their entropy stand where a KITTI user has them; exact depth (16 bit, metres × 256), labels,
-    masks of moving objects and poses stand beside. Drives that are complete are not rendered again.
+    masks of moving objects and poses stand beside. Drives that are complete are not rendered again; a folder takes more
+    drives, but none with other settings (synthesise.json beside the drives keeps them).
 
     Args:
         out: The data set's root; give it to semdepth train as --data.root.

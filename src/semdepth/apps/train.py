@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from semdepth.apps.recipes import save_experiment
+from semdepth.apps.recipes import refuse_other_run, save_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import open_dataset
 from semdepth.runtime import logger
@@ -26,7 +26,7 @@ def train(experiment: Experiment) -> None:
     if experiment.validation is not None:
         judged = open_dataset(replace(experiment.validation, offsets=()))
         validate = Validation(judged, protocol_for(judged))
-    save_experiment(experiment)
+    refuse_other_run(experiment)
     trainer = Trainer(
         experiment.run,
         dataset,
@@ -38,8 +38,12 @@ def train(experiment: Experiment) -> None:
         validate=validate,
         image_size=(experiment.data.height, experiment.data.width),
     )
+    if trainer.fabric.is_global_zero:
+        save_experiment(experiment)  # only now: a run that is refused leaves nothing behind
     logger.info("%d frames, %d steps on %s", len(dataset), trainer.steps, trainer.fabric.device)
     weights = trainer.fit()
+    if not trainer.fabric.is_global_zero:
+        return
     Console().print(
         f"Weights: {weights}\nCurves, panels, checkpoints: {experiment.run}", highlight=False, soft_wrap=True
     )

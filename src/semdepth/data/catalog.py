@@ -29,17 +29,17 @@ class DataConfig:
     split: Path | None = None
     """``kitti_raw``: list of ``drive frame side`` lines; none: every frame."""
     sequences: tuple[str, ...] = ()
-    """Names of drives (``kitti_raw``) or sequences (``kitti_odometry``) to take; empty: all."""
+    """Names of drives (``kitti_raw``) or sequences (``kitti_odometry``) to take, e.g. '["00","01"]'; empty: all."""
     cameras: tuple[int, ...] | None = None
-    """KITTI cameras to take; none: 2 and 3 of ``kitti_raw`` where present, 2 of ``kitti_odometry``."""
+    """KITTI cameras to take, e.g. [2]; none: 2 and 3 of ``kitti_raw`` where present, 2 of ``kitti_odometry``."""
     frames: tuple[int, int] | None = None
-    """Take only the records from the first number up to, but without, the second; none: all."""
+    """Take only the records from the first number up to, but without, the second, e.g. [0,60]; none: all."""
     height: int = 192
     """Height of the network's input in pixels."""
     width: int = 640
     """Width of the network's input in pixels."""
     offsets: tuple[int, ...] = (-1, 1)
-    """Frame offsets of the sources against the target; empty for judging depth."""
+    """Frame offsets of the sources against the target, e.g. [-1,1]; empty for judging depth."""
     labels: LabelKind = "noisy"
     """Labels of the target: noisy pseudo-labels, exact ones (rendered worlds only), or none."""
     ground_truth: GroundTruth = "auto"
@@ -49,7 +49,7 @@ class DataConfig:
     with_depth: bool = False
     """Put ground truth depth at the network's size into the batches (never used to learn from)."""
     intrinsics: tuple[float, float, float, float] | None = None
-    """``folder``: fx, fy, cx, cy in pixels of the images."""
+    """``folder``: fx, fy, cx, cy in pixels of the images, e.g. [720,720,620,188]."""
     fov_deg: float | None = None
     """``folder``: horizontal field of view in degrees, in place of intrinsics."""
     cache: bool = False
@@ -62,11 +62,11 @@ class DataConfig:
         if self.height < 1 or self.width < 1:
             raise InputError(f"size {self.width}×{self.height}: height and width must be positive")
         if self.frames is not None and not 0 <= self.frames[0] < self.frames[1]:
-            raise InputError(f"frames {self.frames}: give the first record and one past the last, e.g. 0 60")
+            raise InputError(f"frames {list(self.frames)}: give the first record and one past the last, e.g. [0,60]")
         if self.labels == "exact" and self.name in ("kitti_odometry", "folder"):
             raise InputError(f"labels exact: {self.name} has none; set labels: noisy or none")
         if self.name == "kitti_odometry" and self.cameras is not None and len(self.cameras) != 1:
-            raise InputError(f"cameras {self.cameras}: kitti_odometry takes one camera")
+            raise InputError(f"cameras {list(self.cameras)}: kitti_odometry takes one camera, e.g. [2]")
         if self.intrinsics is not None and self.fov_deg is not None:
             raise InputError("intrinsics and fov_deg: give one of them, not both")
         default = {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(self)}
@@ -105,7 +105,7 @@ def list_records(config: DataConfig) -> list[FrameRecord]:
         return records
     chosen = records[slice(*config.frames)]
     if not chosen:
-        raise InputError(f"frames {config.frames}: {config.root} gives only {len(records)} records")
+        raise InputError(f"frames {list(config.frames)}: {config.root} gives only {len(records)} records")
     return chosen
 
 

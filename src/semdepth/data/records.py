@@ -78,7 +78,7 @@ def check_offsets(offsets: Sequence[int]) -> tuple[int, ...]:
         InputError: unless they are ascending, without duplicates and without 0 (the target itself).
     """
     if list(offsets) != sorted(set(offsets)) or 0 in offsets:
-        raise InputError(f"offsets {tuple(offsets)}: give ascending, distinct, non-zero frame offsets, e.g. -1 1")
+        raise InputError(f"offsets {tuple(offsets)}: give ascending, distinct, non-zero frame offsets, e.g. [-1,1]")
     return tuple(offsets)
 
 

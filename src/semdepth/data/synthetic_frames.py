@@ -111,7 +111,7 @@ class SyntheticFrames(Dataset[FrameBatch]):
         beside = [frame + offset for offset in self.offsets]
         poses = world.world_from_camera
         return FrameBatch(
-            names=(f"world_{self.config.split}_{drive:04d}/{frame:04d}/l",),
+            names=(self.name(index),),
             target=world.images[frame][None],
             sources=world.images[beside][None],
             offsets=self.offsets,
@@ -121,6 +121,11 @@ class SyntheticFrames(Dataset[FrameBatch]):
             depth=world.depth[frame][None] if self._with_depth else None,
             source_from_target=relative_pose(poses[beside], poses[frame].expand(len(beside), 4, 4)).float()[None],
         )
+
+    def name(self, index: int) -> str:
+        """Return ``world_<split>_<drive>/<frame>/l``."""
+        drive, frame = self._place(index)
+        return f"world_{self.config.split}_{drive:04d}/{frame:04d}/l"
 
     def ground_truth(self, index: int) -> npt.NDArray[np.float32]:
         """Return (H, W) exact depth in metres, 0 = sky."""

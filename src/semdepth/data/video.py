@@ -47,6 +47,10 @@ class JudgedFrames(Protocol):
 
     def __getitem__(self, index: int) -> FrameBatch: ...
 
+    def name(self, index: int) -> str:
+        """Return the name of a frame, without reading its pixels."""
+        ...
+
     def ground_truth(self, index: int) -> npt.NDArray[np.float32]:
         """Return (H, W) depth in metres at its native size, 0 = unknown."""
         ...
@@ -70,7 +74,10 @@ def read_ground_truth(record: FrameRecord) -> npt.NDArray[np.float32]:
         InputError: if the record has none or its files cannot be used.
     """
     if record.depth is None:
-        raise InputError(f"{record.image}: no ground truth depth for this frame; open the data with require_depth")
+        raise InputError(
+            f"{record.image}: has no ground truth depth; judge on synthetic, or on kitti_raw with require_depth, which "
+            "leaves such frames out"
+        )
     if isinstance(record.depth, PngDepth):
         return read_depth_png(record.depth.path, record.depth.scale)
     return velodyne_depth(record.depth.calib_dir, record.depth.scan, record.depth.camera)
@@ -158,6 +165,10 @@ class FrameDataset(Dataset[FrameBatch]):
             depth=self._depth(record) if self._with_depth else None,
             source_from_target=_source_from_target(record) if self._with_poses else None,
         )
+
+    def name(self, index: int) -> str:
+        """Return the name of a record."""
+        return self.records[index].name
 
     def ground_truth(self, index: int) -> npt.NDArray[np.float32]:
         """Return ``read_ground_truth`` of a record."""

@@ -67,7 +67,10 @@ def interval_rows(result: EvaluationResult) -> tuple[list[str], _Rows]:
     """Lay out every quantity of one result with its 95 % interval."""
     kept = [(q, i) for q, i in result.intervals.items() if not math.isnan(i.mean)]
     names = HEADINGS | {"border_density": "border density", "moving_objects": "moving objects"}
-    rows = [[names[q], _number(i.mean), f"{_number(i.low)} – {_number(i.high)}"] for q, i in kept]
+    rows = [
+        [names[q], _number(i.mean), "–" if math.isnan(i.low) else f"{_number(i.low)} – {_number(i.high)}"]
+        for q, i in kept
+    ]
     return ["", "mean", "95 % interval"], rows
 
 

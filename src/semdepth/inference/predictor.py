@@ -14,7 +14,7 @@ from torch import Tensor
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.images import as_rgb, read_image
 from semdepth.models.network import DepthNetwork
-from semdepth.models.weights import load_depth_network
+from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
 from semdepth.structures import NetworkOutput, Prediction
 
@@ -32,14 +32,13 @@ class Predictor:
         self.image_size = image_size
         self.depth_range = (network.config.min_depth, network.config.max_depth)
 
-    def predict(
-        self, image: str | Path | Image.Image | npt.NDArray[np.generic], *, flip_average: bool = False
-    ) -> Prediction:
+    def predict(self, image: str | Path | Image.Image | npt.NDArray[np.generic], *, flip: bool = False) -> Prediction:
         """Predict a single image.
 
         Args:
             image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1].
-            flip_average: also predict the mirrored image and average the disparities.
+            flip: also predict the mirrored image, and give the mean of both disparities (``semdepth evaluate --flip``
+                blends them as Godard et al. 2017 do, which is the literature's way of judging).
 
         Returns:
             The prediction, at the image's own size (after EXIF orientation). Depth is up to scale.
@@ -51,7 +50,7 @@ class Predictor:
         height, width = pixels.shape[:2]
         output = self._run(pixels, mirrored=False)
         sigma, logits = output.disparity[0], None if output.logits is None else output.logits[0]
-        if flip_average:
+        if flip:
             mirrored = self._run(pixels, mirrored=True)
             sigma = (sigma + mirrored.disparity[0].flip(-1)) / 2
             if logits is not None and mirrored.logits is not None:
@@ -86,10 +85,25 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto") -> Pred
         )
     path = find_weights(Path(path_or_hub_id))
     network, header = load_depth_network(path)
+    return Predictor(network, trained_size(path, network, header), device)
+
+
+def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
+    """Return the (H, W) that a weights file says its network was trained at.
+
+    Raises:
+        InputError: if it does not say, or the network takes no images of that size.
+    """
     size = header.extra.get("image_size")
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
         raise InputError(f"{path}: does not say the image size it was trained at; write it again with semdepth train")
-    return Predictor(network, (size[0], size[1]), device)
+    multiple = network.size_multiple
+    if any(n % multiple or n < 2 * multiple for n in size):
+        raise InputError(
+            f"{path}: says an image size of {size[1]}×{size[0]}, but its network takes multiples of {multiple} from "
+            f"{2 * multiple} up; use an untouched file"
+        )
+    return size[0], size[1]
 
 
 def find_weights(path: Path) -> Path:

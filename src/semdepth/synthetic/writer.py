@@ -1,15 +1,18 @@
 """Write drives to disk in KITTI raw's layout, with a segmenter's noisy labels, and the exact truth beside.
 
-A drive appears under its final name only when it is complete; complete drives are skipped when the command runs again.
+A drive appears under its final name only when it is complete; complete drives are skipped when the command runs again,
+with the same settings: a date's folder says in ``synthesise.json`` what its drives were rendered with.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,8 @@ DATES: dict[Split, str] = {"train": "2026_01_01", "val": "2026_01_02", "test": "
 """Every split has its own date, as every KITTI date has its own calibration."""
 DEPTH_SCALE = 256
 """16-bit depth images hold metres times this, as KITTI's do; 0: unknown."""
+SETTINGS = "synthesise.json"
+"""The file in a date's folder that says what its drives were rendered with."""
 
 
 def drive_folder(out: Path, number: int, date: str) -> Path:
@@ -112,10 +117,15 @@ def synthesise(
         The drives' folders.
 
     Raises:
-        InputError: as `render_drive` and `write_drive`.
+        InputError: as `render_drive` and `write_drive`; or if the folder holds drives of this split that were rendered
+            with other settings (their number may grow).
     """
     if split == "foreign":
         config = replace(config, style="foreign")
+    settings = _flat(
+        {"frames": frames, "height": height, "width": width, "world": asdict(config), "noise": asdict(noise)}
+    )
+    _check_settings(out / DATES[split], settings)
     folders = []
     for index in range(drives):
         folder = drive_folder(out, index, DATES[split])
@@ -123,9 +133,53 @@ def synthesise(
             seed = world_seed(split, index)
             report = None if progress is None else (lambda done, index=index: progress(index, done))
             drive = render_drive(seed, frames, height, width, config=config, device=device, progress=report)
+            _write_settings(out / DATES[split], settings)
             write_drive(drive, out, number=index, date=DATES[split], noise=noise, seed=seed)
         folders.append(folder)
     return folders
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return ``{"world.scene": …, …}``: what JSON keeps of one entry for every option."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+    parsed: dict[str, Any] = json.loads(json.dumps(flat))
+    return parsed
+
+
+def _check_settings(date: Path, settings: dict[str, Any]) -> None:
+    """Refuse to take drives for what was asked that were rendered with other settings.
+
+    Raises:
+        InputError: if there are such, or none knows how they were rendered.
+    """
+    if not any(date.glob(f"{date.name}_drive_*_sync")):
+        return
+    mend = "delete the folder or give another"
+    try:
+        found = json.loads((date / SETTINGS).read_text(encoding="utf-8"))
+        there = {name: found.get(name) for name in settings.keys() | found.keys()}
+    except FileNotFoundError:
+        raise InputError(
+            f"{date}: holds drives without {SETTINGS}, which says how they were rendered; {mend}"
+        ) from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{date / SETTINGS}: cannot be read ({error}); {mend}") from None
+    other = [f"{n} {there[n]}, not {settings.get(n)}" for n in sorted(there) if there[n] != settings.get(n)]
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        raise InputError(f"{date}: its drives were rendered with {'; '.join(other[:3])}{more}; {mend}")
+
+
+def _write_settings(date: Path, settings: dict[str, Any]) -> None:
+    partial = date / f".{SETTINGS}.{os.getpid()}.partial"
+    try:
+        date.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        partial.replace(date / SETTINGS)
+    except OSError as error:
+        raise InputError(f"{date}: cannot be written ({error.strerror}); check the path and the free space") from None
 
 
 def _write_calibration(path: Path, drive: Drive) -> None:

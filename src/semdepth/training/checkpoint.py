@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from semdepth.runtime import InputError, logger
 
 KEPT = 2
 """So many of the newest checkpoints stay on disk."""
+CONTENT = {"step", "learner", "optimiser", "precision", "best", "watch"}
+"""What a checkpoint holds."""
 _NAME = re.compile(r"step_(\d{8})\.ckpt")
 
 
@@ -64,10 +65,10 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     for path in reversed(found):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        except Exception as error:
             logger.warning("%s: damaged checkpoint passed over (%s)", path, type(error).__name__)
             continue
-        if isinstance(state, dict) and {"step", "learner", "optimiser"} <= state.keys():
+        if isinstance(state, dict) and state.keys() >= CONTENT:
             return state
         logger.warning("%s: not a semdepth checkpoint, passed over", path)
     if found:

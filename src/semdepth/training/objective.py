@@ -47,7 +47,7 @@ class ObjectiveConfig:
     """Form and sampling of the ranking loss."""
 
     def __post_init__(self) -> None:
-        for name in ("smoothness", "segmentation", "ranking"):
+        for name in ("smoothness", "segmentation", "ranking", "ranking_warm_up"):
             if getattr(self, name) < 0:
                 raise InputError(f"objective.{name}: must not be negative")
 
@@ -78,8 +78,6 @@ class Learner(nn.Module):
     def __init__(self, network: NetworkConfig, objective: ObjectiveConfig) -> None:
         """Build both networks (draws from the global seed)."""
         super().__init__()
-        if objective.ranking > 0 and objective.ranking_warm_up < 0:
-            raise InputError("objective.ranking_warm_up: must not be negative")
         self.config = objective
         self.depth: DepthNetwork = build_depth_network(network)
         self.pose: PoseNetwork = build_pose_network(network.pose_encoder, pretrained=network.pretrained)

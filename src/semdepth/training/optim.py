@@ -35,6 +35,8 @@ class OptimConfig:
             raise InputError("optim.learning_rate: must be positive")
         if not 0 < self.decay_at <= 1:
             raise InputError("optim.decay_at: is a share of the schedule, in (0, 1]")
+        if not 0 < self.decay <= 1:
+            raise InputError("optim.decay: is a factor in (0, 1]")
         if min(self.warm_up, self.pose_first, self.weight_decay, self.clip) < 0:
             raise InputError("optim: warm_up, pose_first, weight_decay and clip must not be negative")
 

@@ -2,85 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
 from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.models.network import DepthNetwork, NetworkConfig
-from semdepth.models.weights import load_depth_network, load_pose_network, save_weights
+from semdepth.models.weights import save_weights
 from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
 from semdepth.training.checkpoint import load_checkpoint, save_checkpoint
+from semdepth.training.interrupt import Interrupt
 from semdepth.training.objective import Learner, Objective, ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.sampling import StepSampler, step_generator
+from semdepth.training.setup import TrainerConfig, build_fabric, check_data, start_from
 from semdepth.training.watch import CollapseWatch
 
 Validate = Callable[[DepthNetwork], dict[str, float]]
 """Judges a depth network (in eval mode); ``abs_rel`` among its numbers decides which weights are the best."""
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How the loop runs."""
-
-    batch: int = 12
-    """Frames a step, over all processes together."""
-    epochs: int = 20
-    """Passes over the data; ignored where ``steps`` is given."""
-    steps: int | None = None
-    """Steps of the whole schedule."""
-    seed: int = 0
-    """Decides initial weights, order of the frames, augmentation and point pairs."""
-    workers: int = 2
-    """Loader processes for each training process."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Arithmetic of the networks; geometry and losses stay in float32."""
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to train; auto takes a GPU where there is one."""
-    devices: int = 1
-    """Processes (one device each) on every node, joined by DDP."""
-    nodes: int = 1
-    """Machines, started by torchrun or SLURM."""
-    overfit: bool = False
-    """Learn the first batch again and again, without augmentation: the loss must fall, or something is broken."""
-    initial_weights: Path | None = None
-    """Weights to start from (a .safetensors of the same networks); None: from scratch or ``network.pretrained``."""
-    log_every: int = 10
-    """Steps between rows of the curves, and between looks of the collapse watch."""
-    checkpoint_every: int = 200
-    """Steps between checkpoints."""
-    validate_every: int = 500
-    """Steps between validations."""
-    panel_every: int = 500
-    """Steps between panels."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "batch",
-            "epochs",
-            "devices",
-            "nodes",
-            "log_every",
-            "checkpoint_every",
-            "validate_every",
-            "panel_every",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"trainer.{name}: must be at least 1")
-        if self.steps is not None and self.steps < 1:
-            raise InputError("trainer.steps: must be at least 1")
-        if self.workers < 0:
-            raise InputError("trainer.workers: must not be negative")
 
 
 class Trainer:
@@ -113,13 +59,15 @@ class Trainer:
         """
         self.run, self.dataset, self.network, self.optim = run, dataset, network, optim
         self.augment, self.config, self.validate, self.image_size = augment, trainer, validate, image_size
-        self.fabric = _fabric(trainer)
+        self.fabric = build_fabric(trainer)
         self.fabric.launch()
         seed_everything(trainer.seed)
-        learner = Learner(network, objective)
-        if trainer.initial_weights is not None:
-            start_from(trainer.initial_weights, learner)
         state = load_checkpoint(run / "checkpoints")
+        # What a run started from is in its checkpoint: resuming needs neither the hub nor the first weights.
+        learner = Learner(network if state is None else replace(network, pretrained=False), objective)
+        check_data(dataset[0], learner)
+        if state is None and trainer.initial_weights is not None:
+            start_from(trainer.initial_weights, learner)
         self.step = 0 if state is None else int(state["step"])
         self.best = float("inf") if state is None else float(state["best"])
         if state is not None:
@@ -131,6 +79,8 @@ class Trainer:
             logger.info("Resuming at step %d of %s", self.step, run)
         self.depth_range = (network.min_depth, network.max_depth)
         self.watch = CollapseWatch(self.depth_range)
+        if state is not None:
+            self.watch.load_state(state["watch"])
         self.sampler = StepSampler(
             len(dataset),  # type: ignore[arg-type]
             trainer.batch,
@@ -145,28 +95,44 @@ class Trainer:
     def fit(self) -> Path:
         """Train to the end of the schedule; return the path of the weights.
 
-        An interrupt (Ctrl-C) leaves a checkpoint behind: the same command goes on from there.
+        An interrupt (Ctrl-C, or SIGTERM) ends the step it falls into, then leaves a checkpoint: the same command goes on from
+        there, as if nothing had happened.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt.
+            InputError: if a file cannot be used, the loss is not finite, or the run's folder cannot be written.
         """
         recorder = Recorder(self.run, self.step) if self.fabric.is_global_zero else None
-        with TrainingProgress(self.steps, self.step, shown=recorder is not None) as progress:
-            try:
+        try:
+            with (
+                TrainingProgress(self.steps, self.step, shown=recorder is not None) as progress,
+                Interrupt() as interrupt,
+            ):
                 for batch in self.batches():
                     objective = self.train_step(batch)
                     self.step += 1
                     progress.advance(len(batch) * self.fabric.world_size)
                     self.after_step(batch, objective, recorder, progress)
-            except KeyboardInterrupt:
-                self.save()
-                raise
-        self.save()
-        if recorder is not None:
-            recorder.close()
+                    if self.stops(interrupt.requested) and self.step < self.steps:
+                        self.save()
+                        raise KeyboardInterrupt
+            self.save()
+        finally:
+            if recorder is not None:
+                recorder.close()
         return self.run / "weights.safetensors"
+
+    def stops(self, requested: bool) -> bool:
+        """Return whether to stop after this step; all processes agree."""
+        if self.fabric.world_size == 1:
+            return requested
+        return bool(self.fabric.strategy.reduce_boolean_decision(requested, all=False))
 
     def train_step(self, batch: FrameBatch) -> Objective:
         """Take one step down the objective."""
         set_learning_rates(self.optimiser, self.optim, self.step, self.steps)
         generator = step_generator(self.config.seed, self.step, self.fabric.global_rank)
+        torch.manual_seed(generator.initial_seed())  # dropout and stochastic depth of some backbones draw from here
         objective: Objective = self.learner(batch, self.step, generator)
         self.fabric.backward(objective.loss)
         if self.optim.clip:
@@ -191,7 +157,7 @@ class Trainer:
             pin_memory=self.fabric.device.type == "cuda",
             persistent_workers=self.config.workers > 0,
         )
-        for batch in loader:
+        for batch in _clear_errors(loader):
             # The generator of augmentation must not be that of the point pairs: both draw from the step.
             generator = step_generator(self.config.seed + 1, self.step, self.fabric.global_rank)
             yield augment(to_unit_range(batch.to(self.fabric.device, non_blocking=True)), generator, self.augment)
@@ -220,12 +186,13 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint and the weights (first process only)."""
         if self.fabric.is_global_zero:
+            self._require_finite()
             state = {
                 "learner": self._bare().state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "precision": self._precision().state_dict(),
                 "best": self.best,
-                "config": {"network": asdict(self.network)},
+                "watch": self.watch.state(),
             }
             save_checkpoint(self.run / "checkpoints", self.step, state)
             self._save_weights("weights.safetensors")
@@ -244,6 +211,14 @@ class Trainer:
             self.best = numbers["abs_rel"]
             self._save_weights("best.safetensors")
 
+    def _require_finite(self) -> None:
+        for name, parameter in self._bare().named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise InputError(
+                    f"{self.run}: {name} is no longer finite at step {self.step}, nothing was saved; set optim.clip=1 or a lower "
+                    "optim.learning_rate, and go on from the checkpoint before"
+                )
+
     def _save_weights(self, name: str) -> None:
         learner = self._bare()
         extra: dict[str, Any] = {"step": self.step, "image_size": self.image_size}
@@ -261,36 +236,10 @@ class Trainer:
         return self.sampler
 
 
-def start_from(weights: Path, learner: Learner) -> None:
-    """Fill both networks from a weight file of the same architecture.
-
-    Raises:
-        InputError: if the file cannot be used or holds other networks.
-    """
-    depth, _ = load_depth_network(weights)
-    pose = load_pose_network(weights)
+def _clear_errors(loader: DataLoader[FrameBatch]) -> Iterator[FrameBatch]:
+    """Yield batches; of an error in a loader process, which arrives as a whole traceback, keep the line that matters."""
     try:
-        learner.depth.load_state_dict(depth.state_dict())
-        learner.pose.load_state_dict(pose.state_dict())
-    except RuntimeError:
-        raise InputError(
-            f"{weights}: holds other networks than this experiment's; set network.* as in the run that wrote it"
-        ) from None
-
-
-def _fabric(config: TrainerConfig) -> Fabric:
-    """Return Fabric for the wanted devices; refuse in one line what is not there."""
-    processes = config.devices * config.nodes
-    if config.devices > 1 and config.accelerator == "cuda" and torch.cuda.device_count() < config.devices:
-        raise InputError(f"trainer.devices: {config.devices} asked for, {torch.cuda.device_count()} GPUs here")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    try:
-        return Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.nodes,
-            strategy="ddp" if processes > 1 else "auto",
-            precision=config.precision,
-        )
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"trainer: cannot train like this here ({str(error).splitlines()[0]})") from None
+        yield from loader
+    except InputError as error:
+        line = str(error).strip().splitlines()[-1]
+        raise InputError(line.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")) from None

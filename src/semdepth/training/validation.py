@@ -71,7 +71,7 @@ def judge_map(depth_map: MeanDepthMap | None, frames: JudgedFrames, protocol: Pr
     for index in range(len(frames)):
         truth = frames.ground_truth(index)
         depth = constant_depth(*truth.shape) if depth_map is None else depth_map.depth(*truth.shape)
-        name = frames[index].names[0]
+        name = frames.name(index)
         evaluator.update(
             name,
             truth,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.geometry.warp import sampling_grid
@@ -64,6 +65,14 @@ class CollapseWatch:
                 warnings.append(f"{kind}: {CAUSES[kind]}")
         return warnings
 
+    def state(self) -> dict[str, dict[str, int]]:
+        """Return what a checkpoint keeps."""
+        return {"streaks": dict(self.streaks), "told": dict.fromkeys(sorted(self.told), 1)}
+
+    def load_state(self, state: dict[str, dict[str, int]]) -> None:
+        """Go on from a checkpoint's state."""
+        self.streaks, self.told = dict(state["streaks"]), set(state["told"])
+
     def symptoms(self, batch: FrameBatch, objective: Objective) -> dict[str, bool]:
         """Return for each kind of collapse whether this step shows it."""
         disparity, depth = disparity_to_depth(objective.disparity.float(), *self.depth_range)
@@ -71,7 +80,8 @@ class CollapseWatch:
         height = disparity.shape[2]
         upper = disparity[:, :, : height // 3].flatten(1).median(dim=1).values
         lower = disparity[:, :, -(height // 3) :].flatten(1).median(dim=1).values
-        change = (batch.target.unsqueeze(1) - batch.sources).abs().mean()
+        # Averaged over 4×4 pixels, so that sensor noise does not pass for motion.
+        change = F.avg_pool2d((batch.target.unsqueeze(1) - batch.sources).flatten(0, 1), 4).abs().mean()
         symptoms = {
             "constant disparity": spread.mean() < CONSTANT_DISPARITY,
             "auto-mask drops everything": objective.kept.float().mean() < DROPPED_BY_MASK,

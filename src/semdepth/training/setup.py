@@ -1,0 +1,134 @@
+"""What a run needs before its first step: how the loop runs, the devices, a start from other weights, a check of the data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from semdepth.models.weights import load_depth_network, load_pose_network
+from semdepth.runtime import InputError
+from semdepth.structures import FrameBatch
+from semdepth.training.objective import Learner
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How the loop runs."""
+
+    batch: int = 12
+    """Frames a step, over all processes together."""
+    epochs: int = 20
+    """Passes over the data; ignored where ``steps`` is given."""
+    steps: int | None = None
+    """Steps of the whole schedule."""
+    seed: int = 0
+    """Decides initial weights, order of the frames, augmentation and point pairs."""
+    workers: int = 2
+    """Loader processes for each training process."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of the networks; geometry and losses stay in float32."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    devices: int = 1
+    """Processes (one device each) on every node, joined by DDP."""
+    nodes: int = 1
+    """Machines, started by torchrun or SLURM."""
+    overfit: bool = False
+    """Learn the first batch again and again, without augmentation: the loss must fall, or something is broken."""
+    initial_weights: Path | None = None
+    """Weights to start from (a .safetensors of the same networks); None: from scratch or ``network.pretrained``."""
+    log_every: int = 10
+    """Steps between rows of the curves, and between looks of the collapse watch."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+    validate_every: int = 500
+    """Steps between validations."""
+    panel_every: int = 500
+    """Steps between panels."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "batch",
+            "epochs",
+            "devices",
+            "nodes",
+            "log_every",
+            "checkpoint_every",
+            "validate_every",
+            "panel_every",
+        ):
+            if getattr(self, name) < 1:
+                raise InputError(f"trainer.{name}: must be at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise InputError("trainer.steps: must be at least 1")
+        if self.workers < 0:
+            raise InputError("trainer.workers: must not be negative")
+
+
+def check_data(sample: FrameBatch, learner: Learner) -> None:
+    """Refuse data that the networks and the objective cannot work with, before anything is written.
+
+    Args:
+        sample: one item of the training data.
+        learner: the networks and what they are taught.
+
+    Raises:
+        InputError: if the image size does not fit the encoder, there are no sources, or labels are wanted and missing.
+    """
+    height, width = sample.target.shape[-2:]
+    multiple = learner.depth.size_multiple
+    if height % multiple or width % multiple or min(height, width) < 2 * multiple:
+        raise InputError(
+            f"data.height {height}, data.width {width}: must be multiples of {multiple}, at least {2 * multiple}"
+        )
+    if not sample.offsets:
+        raise InputError("data.offsets: training needs at least one source frame, e.g. [-1,1]")
+    taught = learner.depth.config.fusion != "depth-only" or learner.config.ranking > 0
+    if taught and sample.labels is None:
+        raise InputError(
+            "the data has no labels, but network.fusion or objective.ranking needs them: set data.labels, or "
+            "network.fusion=depth-only and objective.ranking=0"
+        )
+
+
+def start_from(weights: Path, learner: Learner) -> None:
+    """Fill both networks from a weight file of the same architecture.
+
+    Raises:
+        InputError: if the file cannot be used or holds other networks.
+    """
+    depth, _ = load_depth_network(weights)
+    pose = load_pose_network(weights)
+    try:
+        learner.depth.load_state_dict(depth.state_dict())
+        learner.pose.load_state_dict(pose.state_dict())
+    except RuntimeError:
+        raise InputError(
+            f"{weights}: holds other networks than this experiment's; set network.* as in the run that wrote it"
+        ) from None
+
+
+def build_fabric(config: TrainerConfig) -> Fabric:
+    """Return Fabric for the wanted devices; refuse in one line what is not there."""
+    processes = config.devices * config.nodes
+    if config.devices > 1 and config.accelerator == "cuda" and torch.cuda.device_count() < config.devices:
+        raise InputError(f"trainer.devices: {config.devices} asked for, {torch.cuda.device_count()} GPUs here")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy="ddp" if processes > 1 else "auto",
+            precision=config.precision,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"trainer: cannot train like this here ({str(error).splitlines()[0]})") from None
+    if config.precision == "16-mixed" and fabric.device.type == "cpu":
+        raise InputError("trainer.precision: 16-mixed needs a GPU; use bf16-mixed or 32-true on the CPU")
+    return fabric
