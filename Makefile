@@ -17,19 +17,19 @@ $(VENV)/made: pyproject.toml
 	  { echo "semdepth needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH)
 	@touch $@
 
 $(VENV)/train: $(VENV)/made
-	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[train]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/made
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	@touch $@ $(VENV)/train
 
 demo: $(VENV)/train
-	$(BIN)/semdepth synthesise $(WORLD)/train --drives 64 --frames 12 --height 64 --width 192 $(STREETS)
+	$(BIN)/semdepth synthesise $(WORLD)/train --drives 48 --frames 12 --height 64 --width 192 $(STREETS)
 	$(BIN)/semdepth synthesise $(WORLD)/val --split val --drives 8 --frames 3 --height 64 --width 192 $(STREETS)
 	$(BIN)/semdepth synthesise $(WORLD)/test --split test --drives 16 --frames 3 --height 128 --width 384 $(STREETS)
 	$(BIN)/semdepth train --config recipes/demo.yaml

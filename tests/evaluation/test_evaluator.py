@@ -236,7 +236,7 @@ def test_measures_that_nobody_has_are_left_out_of_tables() -> None:
     result = evaluator.result()
     assert report.comparison_rows({"model": result})[0][-2:] == ["δ<1.25³ ↑", "scale spread"]
     assert report.segmentation_rows(result)[1] == []
-    assert report.interval_rows(result)[1][0][2] == "– – –"
+    assert report.interval_rows(result)[1][0][2] == "–"
 
 
 def test_files_hold_everything_and_are_valid(tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Two processes, joined by DDP, as a user starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from semdepth.training.recorder import read_curves
+
+from .conftest import SMALL
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_resume(world: Path, tmp_path: Path) -> None:
+    options = [f"--run={tmp_path / 'run'}", f"--data.root={world}", "--data.height=64", "--data.width=128", *SMALL]
+    two = ["--trainer.devices=2", "--network.fusion=ssfa", "--objective.ranking=0.1"]
+    for steps in (2, 3):
+        command = [sys.executable, "-m", "semdepth.apps.cli", "train", *options, *two, f"--trainer.steps={steps}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Weights:") == 1
+    losses = [step for step, name, _ in read_curves(tmp_path / "run") if name == "train/loss"]
+    assert losses == [2, 3]
+    assert (tmp_path / "run" / "weights.safetensors").exists()
