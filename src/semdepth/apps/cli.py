@@ -19,6 +19,15 @@ COMMANDS = {
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }
 """Name → one line for the overview. The function is ``semdepth.apps.<name>.<name>``, imported when it is called."""
+EXTRAS = {
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+    "av": "video",
+    "cv2": "video",
+    "evo": "odometry",
+    "webdataset": "shards",
+}
+"""Module of an optional library → the extra that installs it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted; the same command goes on where that is possible", code=130)
     except ModuleNotFoundError as error:
-        extra = {"lightning_fabric": "train", "tensorboard": "train"}.get(str(error.name).partition(".")[0])
+        extra = EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
             raise
         return _complain(f"{name} needs {error.name}: pip install 'semdepth[{extra}]'")
