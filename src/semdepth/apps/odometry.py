@@ -8,20 +8,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from semdepth.apps.benchmark import made_by
 from semdepth.apps.evaluate import require_writable
 from semdepth.data.sequences import FrameSequence, open_sequences
-from semdepth.evaluation.odometry import KITTI_LENGTHS, OdometryErrors, Poses, chain_motions, judge_trajectory
+from semdepth.evaluation.odometry import (
+    KITTI_LENGTHS,
+    OdometryErrors,
+    Poses,
+    chain_motions,
+    judge_trajectory,
+    straight_ahead,
+)
 from semdepth.evaluation.report import markdown_table, write_text
 from semdepth.evaluation.trajectory_files import kitti_lines, plot_paths, tum_lines
 from semdepth.inference.motion import MotionPredictor, load_motion
 from semdepth.inference.predictor import find_weights
 from semdepth.runtime import InputError, logger
+
+PREDICTED = "predicted"
+BASELINE = "straight ahead"
+Judged = dict[str, OdometryErrors]
+"""Errors by the path's name: the predicted one, and the one that goes straight ahead at constant speed."""
 
 
 def odometry(
@@ -37,7 +47,8 @@ def odometry(
     semdepth odometry runs/kitti DIR --sequences '["09","10"]' --out odometry
 
     Figures: ATE (root mean square of the position's error after alignment), RPE (error of the motion from frame to
-    frame), KITTI's segment errors (over the lengths that fit into the sequence), and the 5-frame snippets of Zhou 2017.
+    frame), KITTI's segment errors (over the lengths that fit into the sequence), and the 5-frame snippets of Zhou 2017;
+    beside them those of a path straight ahead at constant speed, which never looks at an image.
 
     Args:
         run: A run folder (its best weights) or a .safetensors file with a pose network.
@@ -62,7 +73,7 @@ def odometry(
         write_path(folder, item, path)
         errors = judge_path(folder, item, path, lengths)
         write_figures(folder, errors, about)
-        if errors is not None:
+        if errors:
             console.print(figures_table(errors), highlight=False)
         console.print(f"{item.name}, {len(path)} frames: {folder}", highlight=False, soft_wrap=True)
 
@@ -89,32 +100,32 @@ def write_path(folder: Path, sequence: FrameSequence, path: Poses) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --out") from None
 
 
-def judge_path(
-    folder: Path, sequence: FrameSequence, path: Poses, lengths: tuple[float, ...]
-) -> OdometryErrors | None:
-    """Judge the path and draw it; None: there is no true path, or none to judge by."""
-    errors, truth, drawn = None, sequence.world_from_camera, path
+def judge_path(folder: Path, sequence: FrameSequence, path: Poses, lengths: tuple[float, ...]) -> Judged:
+    """Judge the path beside the straight one, and draw it; nothing is judged where there is no true path, or none to go by."""
+    errors: Judged = {}
+    truth, drawn = sequence.world_from_camera, path
     if truth is not None:
         try:
-            errors, drawn = judge_trajectory(truth, path, lengths)
+            errors[PREDICTED], drawn = judge_trajectory(truth, path, lengths)
+            errors[BASELINE], _ = judge_trajectory(truth, straight_ahead(len(path)), lengths)
         except InputError as error:
             logger.warning("%s: not judged: %s", sequence.name, error)
-            truth = None
-    places: dict[str, npt.NDArray[np.float64]] = {} if truth is None else {"ground truth": truth}
-    name = "predicted" if errors is None else "predicted, aligned"
-    plot_paths(places | {name: drawn}, folder / "trajectory.png", "up to scale" if errors is None else "m")
+    if truth is None or not errors:
+        plot_paths({PREDICTED: path}, folder / "trajectory.png", "up to scale")
+    else:
+        plot_paths({"ground truth": truth, f"{PREDICTED}, aligned": drawn}, folder / "trajectory.png")
     return errors
 
 
-def write_figures(folder: Path, errors: OdometryErrors | None, about: dict[str, Any]) -> None:
+def write_figures(folder: Path, errors: Judged, about: dict[str, Any]) -> None:
     """Write ``odometry.json`` and ``odometry.md``.
 
     Raises:
         InputError: if the folder cannot be written.
     """
     sections = ["# Odometry", "\n".join(f"- {key}: {value}" for key, value in about.items())]
-    sections.append("No ground truth: the path only, up to scale." if errors is None else figures_table(errors))
-    whole = {"about": about, "errors": None if errors is None else _plain(asdict(errors))}
+    sections.append(figures_table(errors) if errors else "Not judged: the path only, up to scale.")
+    whole = {"about": about, "errors": {name: _plain(asdict(value)) for name, value in errors.items()} or None}
     try:
         write_text(folder / "odometry.md", "\n\n".join(sections) + "\n\n![The path from above](trajectory.png)\n")
         write_text(folder / "odometry.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
@@ -122,33 +133,37 @@ def write_figures(folder: Path, errors: OdometryErrors | None, about: dict[str, 
         raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --out") from None
 
 
-def figures_table(errors: OdometryErrors) -> str:
-    """Return the figures as a Markdown table, and what they rest on."""
-    rows = [
-        ["ATE, RMSE", f"{errors.ate_rmse:.3f} m"],
-        ["ATE, largest", f"{errors.ate_max:.3f} m"],
-        ["RPE translation, RMSE a frame", f"{errors.rpe_translation_rmse:.4f} m"],
-        ["RPE rotation, RMSE a frame", f"{errors.rpe_rotation_rmse:.4f}°"],
-    ]
-    if errors.snippet is not None:
-        rows.append(["ATE of 5-frame snippets", f"{errors.snippet.mean:.4f} ± {errors.snippet.std:.4f} m"])
-    rows += [
-        [
-            f"segments of {s.length:g} m ({s.segments})",
-            f"{s.translation_percent:.2f} %, {s.rotation_deg_per_100m:.2f}°/100 m",
-        ]
-        for s in errors.segments
-    ]
-    if errors.segments:
-        mean = f"{errors.segment_translation_percent:.2f} %, {errors.segment_rotation_deg_per_100m:.2f}°/100 m"
-        rows.append(["all segments", mean])
-    missing = [f"{length:g}" for length in errors.lengths if length not in {s.length for s in errors.segments}]
-    notes = [f"{errors.frames} frames, {errors.path_length:.1f} m; aligned by a similarity of scale {errors.scale:.4g}."]
+def figures_table(errors: Judged) -> str:
+    """Return the figures as a Markdown table, a column for each path, and what they rest on."""
+    columns = [_figures(value) for value in errors.values()]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    main = errors[PREDICTED]
+    missing = [f"{length:g}" for length in main.lengths if length not in {s.length for s in main.segments}]
+    notes = [f"{main.frames} frames, {main.path_length:.1f} m; aligned by a similarity of scale {main.scale:.4g}."]
     if missing:
         notes.append(f"No segment of {', '.join(missing)} m fits into the sequence.")
-    if errors.straight:
+    if main.straight:
         notes.append("The path is a straight line: the cameras' axes settled the roll about it.")
-    return f"{markdown_table(['', 'error'], rows)}\n{' '.join(notes)}"
+    return f"{markdown_table(['', *errors], rows)}\n{' '.join(notes)}"
+
+
+def _figures(errors: OdometryErrors) -> dict[str, str]:
+    """Return the figures as they are printed, by their names."""
+    cells = {
+        "ATE, RMSE (m)": f"{errors.ate_rmse:.3f}",
+        "ATE, largest (m)": f"{errors.ate_max:.3f}",
+        "RPE translation, RMSE (m a frame)": f"{errors.rpe_translation_rmse:.4f}",
+        "RPE rotation, RMSE (° a frame)": f"{errors.rpe_rotation_rmse:.4f}",
+    }
+    if errors.snippet is not None:
+        cells["ATE of 5-frame snippets (m)"] = f"{errors.snippet.mean:.4f} ± {errors.snippet.std:.4f}"
+    for s in errors.segments:
+        name = f"segments of {s.length:g} m: {s.segments} (%, °/100 m)"
+        cells[name] = f"{s.translation_percent:.2f}, {s.rotation_deg_per_100m:.2f}"
+    if errors.segments:
+        mean = f"{errors.segment_translation_percent:.2f}, {errors.segment_rotation_deg_per_100m:.2f}"
+        cells["all segments (%, °/100 m)"] = mean
+    return cells
 
 
 def _plain(value: Any) -> Any:

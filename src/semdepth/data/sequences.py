@@ -55,7 +55,9 @@ def open_sequences(
         names = list(dict.fromkeys(_sequence(record) for record in records))
         return [_of_kitti(path, name, [r for r in records if _sequence(r) == name]) for name in names]
     if sequences:
-        raise InputError(f"{path}: holds no folder sequences, so --sequences has no meaning; give a KITTI odometry root")
+        raise InputError(
+            f"{path}: holds no folder sequences, so --sequences has no meaning; give a KITTI odometry root"
+        )
     images = list_frames(path)
     known = None if poses is None else read_poses(poses)
     if known is not None and len(known) != len(images):

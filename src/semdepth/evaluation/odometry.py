@@ -127,9 +127,7 @@ def align(truth: Poses, prediction: Poses) -> tuple[Poses, float, bool]:
         rotation, translation, scale = umeyama_alignment(prediction[:, :3, 3].T, truth[:, :3, 3].T, with_scale=True)
     except GeometryException:
         straight = True
-        rotation, translation, scale = umeyama_alignment(
-            _with_axes(prediction).T, _with_axes(truth).T, with_scale=True
-        )
+        rotation, translation, scale = umeyama_alignment(_with_axes(prediction).T, _with_axes(truth).T, with_scale=True)
     aligned = prediction.copy()
     aligned[:, :3, :3] = rotation @ prediction[:, :3, :3]
     aligned[:, :3, 3] = scale * prediction[:, :3, 3] @ rotation.T + translation
@@ -182,6 +180,13 @@ def judge_trajectory(
         segment_rotation_deg_per_100m=math.degrees(float(everything[:, 1].mean())) * 100,
         snippet=snippet_error(truth, prediction),
     ), aligned
+
+
+def straight_ahead(frames: int) -> Poses:
+    """Return what a path must beat: (N, 4, 4), straight along the optical axis, the same step at every frame."""
+    poses = np.tile(np.eye(4), (frames, 1, 1))
+    poses[:, 2, 3] = np.arange(frames)
+    return poses
 
 
 def segment_errors(

@@ -55,6 +55,8 @@ def quaternion(rotation: Float64) -> Float64:
 def plot_paths(paths: Mapping[str, Float64], file: Path, unit: str = "m") -> None:
     """Draw paths as seen from above (x to the right, z up the page) to a PNG, whole or not at all.
 
+    Beside a path that is nearly a straight line stands the same with stretched axes: its turns cannot be seen otherwise.
+
     Args:
         paths: (N, 4, 4) ``world_from_camera`` by the name to print.
         file: of the picture.
@@ -66,25 +68,31 @@ def plot_paths(paths: Mapping[str, Float64], file: Path, unit: str = "m") -> Non
     from matplotlib.figure import Figure
 
     places = {name: poses[:, (0, 2), 3] for name, poses in paths.items()}
-    spans = np.ptp(np.concatenate(list(places.values())), axis=0)
-    margin = max(0.05 * float(spans.max()), 1e-6)
-    # A straight drive is a line: the picture is never narrower than a third of its height, and the axes stay equal.
-    width, height = (max(float(span), float(spans.max()) / 3) + 2 * margin for span in spans)
-    scale = 7 / max(width, height)
-    figure = Figure(figsize=(width * scale + 1.5, height * scale + 1.2), layout="constrained")
-    axes = figure.subplots()
-    for (name, points), style in zip(places.items(), ("k--", "C0-", "C1-", "C2-"), strict=False):
-        axes.plot(points[:, 0], points[:, 1], style, label=name)
-        axes.plot(*points[0], "o", color="0.5", markersize=5)
-    centre = np.concatenate(list(places.values()))
-    middle = (centre.min(axis=0) + centre.max(axis=0)) / 2
-    axes.set_xlim(middle[0] - width / 2, middle[0] + width / 2)
-    axes.set_ylim(middle[1] - height / 2, middle[1] + height / 2)
-    axes.set_aspect("equal")
-    axes.set_xlabel(f"x ({unit})")
-    axes.set_ylabel(f"z ({unit})")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best")
+    everything = np.concatenate(list(places.values()))
+    middle, span = (everything.min(axis=0) + everything.max(axis=0)) / 2, np.ptp(everything, axis=0)
+    longest = max(float(span.max()), 1e-6)
+    # A straight drive is a line: the picture is never thinner than a third of its length, and its axes stay equal.
+    width, height = (max(float(s), longest / 3) + 0.1 * longest for s in span)
+    narrow = float(span.min()) < longest / 3
+    figure = Figure(layout="constrained")
+    figure.set_size_inches(
+        6 * width / max(width, height) + (4.5 if narrow else 1.5), 6 * height / max(width, height) + 1
+    )
+    panels = figure.subplots(1, 2 if narrow else 1, squeeze=False)[0]
+    for axes in panels:
+        for (name, points), style in zip(places.items(), ("k--", "C0-", "C1-", "C2-"), strict=False):
+            axes.plot(points[:, 0], points[:, 1], style, label=name)
+            axes.plot(*points[0], "o", color="0.5", markersize=5)
+        axes.set_xlabel(f"x ({unit})")
+        axes.set_ylabel(f"z ({unit})")
+        axes.grid(alpha=0.3)
+    panels[0].set_xlim(middle[0] - width / 2, middle[0] + width / 2)
+    panels[0].set_ylim(middle[1] - height / 2, middle[1] + height / 2)
+    panels[0].set_aspect("equal")
+    panels[0].set_title("from above")
+    if narrow:
+        panels[1].set_title("the same, axes stretched")
+    panels[-1].legend(loc="best")
     temporary = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

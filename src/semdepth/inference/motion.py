@@ -28,9 +28,7 @@ class MotionPredictor:
         self.network = network.to(self.device).eval()
         self.image_size = image_size
 
-    def motions(
-        self, frames: Sequence[Path], progress: Callable[[], None] | None = None
-    ) -> npt.NDArray[np.float64]:
+    def motions(self, frames: Sequence[Path], progress: Callable[[], None] | None = None) -> npt.NDArray[np.float64]:
         """Predict the motion between each frame and the next.
 
         Args:
