@@ -12,7 +12,8 @@ is one of 5 % in height, near and far: residuals are relative, and everything he
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import statistics
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -143,26 +144,28 @@ def fit_ground_plane(
     return GroundPlane((normal[0], normal[1], normal[2]), height, inliers, count)
 
 
-def running_median(scales: Sequence[float] | Iterable[float], window: int = WINDOW) -> list[float]:
-    """Filter the scales of a sequence: the median of the last ``window`` frames that have one.
+class ScaleFilter:
+    """The scale of a sequence: the median of the last frames that have one, frame by frame.
 
-    A network's scale drifts slowly, a frame's fit errs at random; frames without a plane take the scale of those before.
-    Only the past counts, so that a sequence may be filtered as it comes.
-
-    Args:
-        scales: one a frame, NaN = none.
-        window: frames with a scale that the median goes over.
-
-    Returns:
-        One a frame; NaN until the first frame with a scale.
+    A network's scale drifts slowly, while the fit to a single frame errs at random; frames without a plane take the scale
+    of those before them. Only the past counts, so a sequence can be filtered as it comes.
     """
-    known: list[float] = []
-    filtered = []
-    for scale in scales:
+
+    def __init__(self, window: int = WINDOW) -> None:
+        """Remember the scales of ``window`` frames.
+
+        Raises:
+            ValueError: if the window is not positive.
+        """
+        if window < 1:
+            raise ValueError(f"window: expected at least 1, got {window}")
+        self._known: deque[float] = deque(maxlen=window)
+
+    def __call__(self, scale: float) -> float:
+        """Take the scale of the next frame (NaN = none), and return the filtered one; NaN until there was any."""
         if math.isfinite(scale):
-            known = [*known, scale][-window:]
-        filtered.append(float(torch.tensor(known, dtype=torch.float64).quantile(0.5)) if known else math.nan)
-    return filtered
+            self._known.append(scale)
+        return statistics.median(self._known) if self._known else math.nan
 
 
 def _no_plane(points: int, reason: str) -> GroundPlane:
@@ -187,9 +190,7 @@ def _residual(rays: Tensor, disparity: Tensor, planes: Tensor) -> Tensor:
     return planes @ rays.T / disparity - 1
 
 
-def _search(
-    rays: Tensor, disparity: Tensor, config: GroundPlaneConfig, generator: torch.Generator
-) -> Tensor | None:
+def _search(rays: Tensor, disparity: Tensor, config: GroundPlaneConfig, generator: torch.Generator) -> Tensor | None:
     """Return the level plane (3,) through three points that most points lie on; None: no such plane."""
     triple = torch.randint(len(rays), (config.hypotheses, 3), generator=generator).to(rays.device)
     planes, failed = torch.linalg.solve_ex(rays[triple], disparity[triple])
