@@ -82,7 +82,7 @@ def judge_scale(
     Raises:
         InputError: if files cannot be used or do not fit.
     """
-    rows: dict[str, list[ScaleRow]] = {TRUTH: []} | ({NETWORK: []} if network is not None else {})
+    rows: dict[str, list[ScaleRow]] = {TRUTH: []} if network is None else {TRUTH: [], NETWORK: []}
     filters: dict[tuple[str, str], ScaleFilter] = {}
     rules, generator = protocol_for(frames), np.random.default_rng(config.seed)
 

@@ -199,7 +199,8 @@ def _search(rays: Tensor, disparity: Tensor, config: GroundPlaneConfig, generato
     if not len(planes):
         return None
     votes = (_residual(rays, disparity, planes).abs() < config.tolerance).sum(1)
-    return planes[votes.argmax()]
+    best: Tensor = planes[votes.argmax()]
+    return best
 
 
 def _refine(rays: Tensor, disparity: Tensor, plane: Tensor, tolerance: float) -> Tensor:
