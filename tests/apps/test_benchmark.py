@@ -11,6 +11,8 @@ from semdepth.data.catalog import DataConfig
 from semdepth.data.synthetic_frames import SyntheticConfig
 from semdepth.evaluation.pair_quality import rule_sets
 from semdepth.losses.pairs import PairConfig
+from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.weights import save_weights
 
 from .test_bad_input import complaint
 
@@ -66,6 +68,19 @@ def test_drives_rendered_on_the_fly(tmp_path: Path) -> None:
     frames = open_judged(data)
     tables = measure_pairs(frames, open_exact(frames, data), [0], {"all": PairConfig(prediction_decides=False)}, 1)
     assert tables["exact depth"]["all"].judged.sum() > 0
+
+
+def test_a_network_must_agree(world: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rule 4 leaves a part of the pairs; an untaught branch agrees with few labels."""
+    small = [f"--data.root={world}", "--data.height=64", "--data.width=128", "--images=2", "--seeds=1"]
+    two_branch = tmp_path / "two-branch.safetensors"
+    network = build_depth_network(NetworkConfig(encoder="resnet10-small", fusion="none"), seed=0)
+    save_weights(two_branch, network, None, {"image_size": (64, 128)})
+    assert main(["benchmark", "pairs", *small, f"--weights={two_branch}", f"--out={tmp_path}"]) == 0
+    rows = json.loads((tmp_path / "pairs.json").read_text())["truths"]["exact depth"]
+    assert list(rows)[-1] == "+ agreement"
+    assert rows["+ agreement"]["pairs"] < rows[ALL]["pairs"]
+    assert "segmentation branch" in complaint(["benchmark", "pairs", *small, f"--weights={run}"], capsys)
 
 
 def test_lidar_is_judged_twice(shared: Path, tmp_path: Path) -> None:

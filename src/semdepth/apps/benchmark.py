@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -17,11 +18,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
+from torch.nn import functional as F
 
 from semdepth.apps.scale import judge_scale, write_scale
 from semdepth.data.catalog import DataConfig, open_dataset
 from semdepth.data.records import LidarDepth
 from semdepth.data.synthetic_frames import SyntheticFrames
+from semdepth.data.transforms import to_unit_range
 from semdepth.data.video import FrameDataset
 from semdepth.evaluation.pair_quality import (
     PairQuality,
@@ -33,7 +36,7 @@ from semdepth.evaluation.pair_quality import (
 )
 from semdepth.evaluation.report import write_text
 from semdepth.geometry.ground import GroundPlaneConfig
-from semdepth.inference.predictor import find_weights
+from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.labels import CLASSES, SKY
 from semdepth.losses.pairs import PairConfig, sample_pairs
 from semdepth.models.weights import load_depth_network
@@ -46,6 +49,8 @@ SEARCH_RADIUS = 2.0
 """Pixels of the labels within which a sparse return speaks for a point."""
 PAIRS, GROUND = PairConfig(), GroundPlaneConfig()
 Frames = FrameDataset | SyntheticFrames
+Classify = Callable[[Tensor], Tensor]
+"""(1, 3, H, W) image in [0, 1] → (1, C, H, W) class probabilities."""
 Tables = dict[str, dict[str, PairQuality]]
 """Truth → rule set → counts."""
 
@@ -63,35 +68,38 @@ class Judged:
     truth_labels: Tensor
     """(1, h, w) the same labels at the size of the truth."""
     search_radius: float
+    probabilities: Tensor | None = None
+    """(1, C, H, W) of a network's classes, for rule 4."""
 
 
 def benchmark(
-    what: Literal["pairs", "scale"], data: DataConfig, pairs: PairConfig = PAIRS, seeds: int = 2, images: int | None = None,
-    out: Path = Path("benchmarks"), weights: Path | None = None, camera_height: float = 1.65,
+    what: Literal["pairs", "scale"], data: DataConfig, pairs: PairConfig = PAIRS, weights: Path | None = None,
+    seeds: int = 2, images: int | None = None, out: Path = Path("benchmarks"), camera_height: float = 1.65,
     ground: GroundPlaneConfig = GROUND, device: str = "auto",
 ) -> None:  # fmt: skip
     """Measure the point pairs of the ranking loss (pairs), or the metric scale from the road's plane (scale).
 
     pairs: count how often the ranking loss's point pairs are right, against ground-truth depth, rule by rule.
 
-    Pairs are drawn from the labels alone, as before training (no network decides or agrees), once a seed. A pair is right
-    where the depths differ by more than 1 % the right way; ties count as wrong. Rendered drives judge every pair,
-    the sky being far; lidar judges a point by its nearest return within 2 pixels under the same label, once with all
-    returns and once without those that the camera cannot have seen. Writes pairs.md and pairs.json. Example:
-    semdepth benchmark pairs --data.root DIR
+    Pairs are drawn from the labels alone, as before training (no network decides or agrees), once a seed; given weights,
+    a last row adds the rule that the network must agree with the labels. A pair is right where the depths differ by more
+    than 1 % the right way; ties count as wrong. Rendered drives judge every pair, the sky being far; lidar judges a point
+    by its nearest return within 2 pixels under the same label, once with all returns and once without those that the
+    camera cannot have seen. Writes pairs.md and pairs.json. Example: semdepth benchmark pairs --data.root DIR
 
-    scale: fit the road's plane to the ground-truth depth times a factor drawn for every image, and, with weights, to the
-    depth of that network, and compare the scale that the camera's height gives with the true one. Writes scale.md and
+    scale: fit the road's plane to the ground-truth depth times a factor drawn for every image and, with weights, to the
+    depth of that network; compare the scale that the camera's height gives with the true one. Writes scale.md and
     scale.json. Example: semdepth benchmark scale --data.root DIR --weights RUN --camera_height 1.65
 
     Args:
         what: What to measure: pairs, scale.
         data: Frames with labels (noisy or exact) and ground truth: kitti_raw, also rendered in its layout, or synthetic.
         pairs: pairs: how pairs are drawn; the rules are switched on one by one.
+        weights: A run folder or .safetensors. pairs: with a segmentation branch, which must agree with the labels
+            (rule 4); scale: whose depth is judged too.
         seeds: pairs: how often every image is drawn from; the counts are pooled.
         images: At most so many images, evenly spread; none: all.
         out: Folder for the tables.
-        weights: scale: a run folder or .safetensors file whose depth is to be judged too.
         camera_height: scale: metres of the camera above the road (1.65 in KITTI and on rendered drives).
         ground: scale: how the plane is found.
         device: scale: where the network runs: auto, cpu, cuda, mps.
@@ -102,11 +110,13 @@ def benchmark(
     count = min(images or len(frames), len(frames))
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
     if what == "scale":
+        facts = about(data, count) | {"camera height": f"{camera_height} m"} | made_by()
         network = None if weights is None else load_depth_network(find_weights(weights))[0].to(choose_device(device))
-        judged = judge_scale(frames, chosen, camera_height, ground, network)
-        write_scale(judged, out, _about(data, count) | {"camera height": f"{camera_height} m"} | made_by())
+        write_scale(judge_scale(frames, chosen, camera_height, ground, network), out, facts)
         return
-    tables = measure_pairs(frames, open_exact(frames, data), chosen, rule_sets(pairs), seeds)
+    classify = None if weights is None else classifier(weights)
+    rules = rule_sets(pairs, agreement=classify is not None)
+    tables = measure_pairs(frames, open_exact(frames, data), chosen, rules, seeds, classify)
     write_tables(tables, out, data, count, seeds)
     console = Console()
     for truth, rows in tables.items():
@@ -138,8 +148,35 @@ def open_exact(frames: Frames, data: DataConfig) -> Frames | None:
     return open_judged(replace(data, labels="exact")) if protocol_for(frames).dense else None
 
 
+def classifier(weights: Path) -> Classify:
+    """Return what gives a network's class probabilities of an image, at the size that it was trained at.
+
+    Raises:
+        InputError: if there are no such weights, or the network has no segmentation branch.
+    """
+    path = find_weights(weights)
+    network, header = load_depth_network(path)
+    if header.config.fusion == "depth-only":
+        raise InputError(f"{path}: has no segmentation branch to agree with the labels; give weights of another run")
+    size = trained_size(path, network, header)
+
+    @torch.no_grad()
+    def classify(image: Tensor) -> Tensor:
+        seen = F.interpolate(image, size, mode="bilinear", antialias=True)
+        logits = network(seen).logits
+        assert logits is not None
+        return F.interpolate(logits[0].softmax(1), image.shape[2:], mode="bilinear")
+
+    return classify
+
+
 def measure_pairs(
-    frames: Frames, exact: Frames | None, chosen: list[int], rules: dict[str, PairConfig], seeds: int
+    frames: Frames,
+    exact: Frames | None,
+    chosen: list[int],
+    rules: dict[str, PairConfig],
+    seeds: int,
+    classify: Classify | None = None,
 ) -> Tables:
     """Draw and judge pairs: for every kind of truth and every set of rules, the counts over images and seeds.
 
@@ -148,7 +185,7 @@ def measure_pairs(
     """
     tables: Tables = {}
     for index in track(chosen, "judging pairs", disable=len(chosen) < 3):
-        image = _read(frames, exact, index)
+        image = _read(frames, exact, index, classify)
         for name, config in rules.items():
             for seed in range(seeds):
                 for truth, quality in _judge(image, config, seed * len(frames) + index).items():
@@ -160,7 +197,9 @@ def measure_pairs(
 def _judge(image: Judged, config: PairConfig, seed: int) -> dict[str, PairQuality]:
     disparity = torch.ones(image.labels.shape).unsqueeze(1)  # decides nothing: prediction_decides is off
     generator = torch.Generator().manual_seed(seed)
-    drawn = sample_pairs(image.labels, disparity, None, image.confidence, config=config, generator=generator)
+    drawn = sample_pairs(
+        image.labels, disparity, image.probabilities, image.confidence, config=config, generator=generator
+    )
     return {
         name: judge_pairs(
             drawn, image.labels, truth, depth_labels=image.truth_labels, search_radius=image.search_radius
@@ -169,7 +208,7 @@ def _judge(image: Judged, config: PairConfig, seed: int) -> dict[str, PairQualit
     }
 
 
-def _read(frames: Frames, exact: Frames | None, index: int) -> Judged:
+def _read(frames: Frames, exact: Frames | None, index: int, classify: Classify | None) -> Judged:
     batch = frames[index]
     assert batch.labels is not None
     depth = torch.from_numpy(frames.ground_truth(index))[None, None]
@@ -192,7 +231,9 @@ def _read(frames: Frames, exact: Frames | None, index: int) -> Judged:
     else:
         truths = {"accumulated lidar": depth}
     confidence = None if batch.confidence is None else batch.confidence.float() / 255.0
-    return Judged(batch.labels, confidence, truths, truth_labels, SEARCH_RADIUS if exact is None else 0.0)
+    probabilities = None if classify is None else classify(to_unit_range(batch).target)
+    radius = SEARCH_RADIUS if exact is None else 0.0
+    return Judged(batch.labels, confidence, truths, truth_labels, radius, probabilities)
 
 
 def write_tables(tables: Tables, out: Path, data: DataConfig, images: int, seeds: int) -> None:
@@ -201,7 +242,7 @@ def write_tables(tables: Tables, out: Path, data: DataConfig, images: int, seeds
     Raises:
         InputError: if the folder cannot be written.
     """
-    facts = _about(data, images) | {"seeds": seeds} | made_by()
+    facts = about(data, images) | {"seeds": seeds} | made_by()
     sections = ["# Point pairs of the ranking loss", "\n".join(f"- {key}: {value}" for key, value in facts.items())]
     for truth, rows in tables.items():
         everything = rows[list(rows)[-1]]
@@ -214,7 +255,8 @@ def write_tables(tables: Tables, out: Path, data: DataConfig, images: int, seeds
         raise InputError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
 
 
-def _about(data: DataConfig, images: int) -> dict[str, Any]:
+def about(data: DataConfig, images: int) -> dict[str, Any]:
+    """Return what numbers were measured on."""
     return {"data": data.name, "labels": data.labels, "size": f"{data.width}×{data.height}", "images": images}
 
 

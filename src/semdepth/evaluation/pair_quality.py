@@ -69,10 +69,14 @@ class PairQuality:
         return _share(self.equal_within_5, self.equal_judged), _share(self.equal_within_10, self.equal_judged)
 
 
-def rule_sets(config: PairConfig) -> dict[str, PairConfig]:
+def rule_sets(config: PairConfig, agreement: bool = False) -> dict[str, PairConfig]:
     """Return ``config`` with its rules switched on one after the other, for a table: from none to all.
 
-    Only the occlusion prior orders pairs in all of them: without a network, its depth cannot decide.
+    Only the occlusion prior orders pairs in all of them: no network's depth decides.
+
+    Args:
+        config: distances, numbers and thresholds.
+        agreement: end with rule 4, for which there are class probabilities of a network.
     """
     switches = ("uniform_neighbourhood", "minimum_area", "confidence", "contact", "standing")
     base = replace(config, prediction_decides=False, agreement=False)
@@ -84,7 +88,8 @@ def rule_sets(config: PairConfig) -> dict[str, PairConfig]:
         "+ confidence": ("contact", "uniform_neighbourhood", "minimum_area", "confidence"),
         "+ standing (all)": switches,
     }
-    return {name: replace(base, **{s: s in chosen for s in switches}) for name, chosen in steps.items()}
+    sets = {name: replace(base, **{s: s in chosen for s in switches}) for name, chosen in steps.items()}
+    return sets | ({"+ agreement": replace(sets["+ standing (all)"], agreement=True)} if agreement else {})
 
 
 def judge_pairs(

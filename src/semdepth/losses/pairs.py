@@ -38,7 +38,7 @@ class PairConfig:
 
     samples: int = 5500
     """Border points drawn per image (of 640 wide; in proportion for others). Each gives up to three pairs."""
-    tolerance: float = 2.0
+    tolerance: float = 4.0
     """No point is closer to the border than this (px at 640 wide): labels are ragged there."""
     reach: float = 30.0
     """No point is farther from the border than this (px at 640 wide)."""
@@ -54,7 +54,7 @@ class PairConfig:
     """Rule 2: smallest region (square px at 640 wide)."""
     confidence: bool = True
     """Rule 3: the labels' confidence is at least ``least_confidence`` at both points, where labels bring one."""
-    least_confidence: float = 0.7
+    least_confidence: float = 0.8
     """Rule 3: least confidence, in [0, 1]."""
     agreement: bool = True
     """Rule 4: the network's most probable class is the label at both points, where probabilities are given."""
