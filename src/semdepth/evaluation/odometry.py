@@ -117,17 +117,14 @@ def align(truth: Poses, prediction: Poses) -> tuple[Poses, float, bool]:
     Raises:
         InputError: if they differ in length, have fewer than 2 poses, are not finite, or stand still.
     """
-    from evo.core.geometry import GeometryException, umeyama_alignment
+    from evo.core.geometry import umeyama_alignment
 
     truth, prediction = _checked(truth, "ground truth"), _checked(prediction, "predicted trajectory")
     if len(truth) != len(prediction):
         raise InputError(f"trajectory of {len(prediction)} poses, ground truth of {len(truth)}; give one pose a frame")
-    straight = False
-    try:
-        rotation, translation, scale = umeyama_alignment(prediction[:, :3, 3].T, truth[:, :3, 3].T, with_scale=True)
-    except GeometryException:
-        straight = True
-        rotation, translation, scale = umeyama_alignment(_with_axes(prediction).T, _with_axes(truth).T, with_scale=True)
+    straight = _is_straight(truth) or _is_straight(prediction)
+    points = _with_axes if straight else _places
+    rotation, translation, scale = umeyama_alignment(points(prediction).T, points(truth).T, with_scale=True)
     aligned = prediction.copy()
     aligned[:, :3, :3] = rotation @ prediction[:, :3, :3]
     aligned[:, :3, 3] = scale * prediction[:, :3, 3] @ rotation.T + translation
@@ -260,10 +257,20 @@ def _checked(poses: Poses, what: str) -> Poses:
     return poses
 
 
+def _places(poses: Poses) -> npt.NDArray[np.float64]:
+    return np.asarray(poses[:, :3, 3])
+
+
+def _is_straight(poses: Poses) -> bool:
+    """Return whether the positions lie on a line, as far as double precision can tell."""
+    spread = np.linalg.svd(_places(poses) - _places(poses).mean(axis=0), compute_uv=False)
+    return bool(spread[1] <= 1e-9 * spread[0])
+
+
 def _with_axes(poses: Poses) -> npt.NDArray[np.float64]:
     """Return (3N, 3): the positions, and points a little to the right of and below each camera."""
     reach = _TIE_BREAK * _travelled(poses)[-1]
-    places = poses[:, :3, 3]
+    places = _places(poses)
     return np.concatenate((places, places + reach * poses[:, :3, 0], places + reach * poses[:, :3, 1]))
 
 
