@@ -86,10 +86,12 @@ class Prediction:
     """What a single image gives, at the image's own size."""
 
     depth: npt.NDArray[np.float32]
-    """(H, W) depth along the optical axis, up to scale unless the predictor was told a scale."""
+    """(H, W) depth along the optical axis; in metres where ``scale`` is known, else up to scale."""
     disparity: npt.NDArray[np.float32]
     """(H, W) 1 / depth."""
     labels: npt.NDArray[np.uint8] | None = None
     """(H, W) trainIds; None for a depth-only network."""
     uncertainty: npt.NDArray[np.float32] | None = None
     """(H, W) normalised entropy of the class probabilities, in [0, 1]; None for a depth-only network."""
+    scale: float | None = None
+    """What the network's own depth was multiplied by to be in metres; None: depth is up to scale."""

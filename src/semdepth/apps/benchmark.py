@@ -20,6 +20,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from semdepth.apps.scale import judge_scale, write_scale
 from semdepth.data.catalog import DataConfig, open_dataset
 from semdepth.data.records import LidarDepth
 from semdepth.data.synthetic_frames import SyntheticFrames
@@ -34,18 +35,19 @@ from semdepth.evaluation.pair_quality import (
     visible_returns,
 )
 from semdepth.evaluation.report import write_text
+from semdepth.geometry.ground import GroundPlaneConfig
 from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.labels import CLASSES, SKY
 from semdepth.losses.pairs import PairConfig, sample_pairs
 from semdepth.models.weights import load_depth_network
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, choose_device
 from semdepth.training.validation import protocol_for
 
 SKY_DEPTH = 1e4
 """Metres that stand for the sky of a rendered world, which has no depth; other pixels without depth are not judged."""
 SEARCH_RADIUS = 2.0
 """Pixels of the labels within which a sparse return speaks for a point."""
-PAIRS = PairConfig()
+PAIRS, GROUND = PairConfig(), GroundPlaneConfig()
 Frames = FrameDataset | SyntheticFrames
 Classify = Callable[[Tensor], Tensor]
 """(1, 3, H, W) image in [0, 1] → (1, C, H, W) class probabilities."""
@@ -71,32 +73,47 @@ class Judged:
 
 
 def benchmark(
-    what: Literal["pairs"], data: DataConfig, pairs: PairConfig = PAIRS, weights: Path | None = None, seeds: int = 2,
-    images: int | None = None, out: Path = Path("benchmarks"),
+    what: Literal["pairs", "scale"], data: DataConfig, pairs: PairConfig = PAIRS, weights: Path | None = None,
+    seeds: int = 2, images: int | None = None, out: Path = Path("benchmarks"), camera_height: float = 1.65,
+    ground: GroundPlaneConfig = GROUND, device: str = "auto",
 ) -> None:  # fmt: skip
-    """Count how often the ranking loss's point pairs are right, against ground-truth depth, rule by rule.
+    """Measure the point pairs of the ranking loss (pairs), or the metric scale from the road's plane (scale).
+
+    pairs: count how often the ranking loss's point pairs are right, against ground-truth depth, rule by rule.
 
     Pairs are drawn from the labels alone, as before training (no network decides or agrees), once a seed; given weights,
     a last row adds the rule that the network must agree with the labels. A pair is right where the depths differ by more
     than 1 % the right way; ties count as wrong. Rendered drives judge every pair, the sky being far; lidar judges a point
     by its nearest return within 2 pixels under the same label, once with all returns and once without those that the
-    camera cannot have seen. Writes pairs.md and pairs.json.
+    camera cannot have seen. Writes pairs.md and pairs.json. Example: semdepth benchmark pairs --data.root DIR
+
+    scale: fit the road's plane to the ground-truth depth times a factor drawn for every image and, with weights, to the
+    depth of that network; compare the scale that the camera's height gives with the true one. Writes scale.md and
+    scale.json. Example: semdepth benchmark scale --data.root DIR --weights RUN --camera_height 1.65
 
     Args:
-        what: What to measure: pairs.
+        what: What to measure: pairs, scale.
         data: Frames with labels (noisy or exact) and ground truth: kitti_raw, also rendered in its layout, or synthetic.
-        pairs: How pairs are drawn; the rules are switched on one by one.
-        weights: A run folder or .safetensors with a segmentation branch, which must agree with the labels (rule 4).
-        seeds: How often every image is drawn from; the counts are pooled.
+        pairs: pairs: how pairs are drawn; the rules are switched on one by one.
+        weights: A run folder or .safetensors. pairs: with a segmentation branch, which must agree with the labels
+            (rule 4); scale: whose depth is judged too.
+        seeds: pairs: how often every image is drawn from; the counts are pooled.
         images: At most so many images, evenly spread; none: all.
-        out: Folder for pairs.md and pairs.json.
+        out: Folder for the tables.
+        camera_height: scale: metres of the camera above the road (1.65 in KITTI and on rendered drives).
+        ground: scale: how the plane is found.
+        device: scale: where the network runs: auto, cpu, cuda, mps.
     """
-    assert what == "pairs"
     if seeds < 1 or (images is not None and images < 1):
         raise InputError("benchmark: seeds and images must be at least 1")
     frames = open_judged(data)
     count = min(images or len(frames), len(frames))
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+    if what == "scale":
+        facts = about(data, count) | {"camera height": f"{camera_height} m"} | made_by()
+        network = None if weights is None else load_depth_network(find_weights(weights))[0].to(choose_device(device))
+        write_scale(judge_scale(frames, chosen, camera_height, ground, network), out, facts)
+        return
     classify = None if weights is None else classifier(weights)
     rules = rule_sets(pairs, agreement=classify is not None)
     tables = measure_pairs(frames, open_exact(frames, data), chosen, rules, seeds, classify)
@@ -114,9 +131,9 @@ def open_judged(data: DataConfig) -> Frames:
         InputError: if the options choose none.
     """
     if data.name not in ("kitti_raw", "synthetic"):
-        raise InputError(f"data.name {data.name}: has no ground truth to judge pairs by; use kitti_raw or synthetic")
+        raise InputError(f"data.name {data.name}: has no ground truth to judge by; use kitti_raw or synthetic")
     if data.labels == "none":
-        raise InputError("data.labels none: pairs are drawn from labels; set noisy or exact")
+        raise InputError("data.labels none: labels are needed; set noisy or exact")
     return open_dataset(replace(data, offsets=(), require_depth=True))
 
 
@@ -225,8 +242,7 @@ def write_tables(tables: Tables, out: Path, data: DataConfig, images: int, seeds
     Raises:
         InputError: if the folder cannot be written.
     """
-    about = {"data": data.name, "labels": data.labels, "size": f"{data.width}×{data.height}"}
-    facts = about | {"images": images, "seeds": seeds} | made_by()
+    facts = about(data, images) | {"seeds": seeds} | made_by()
     sections = ["# Point pairs of the ranking loss", "\n".join(f"- {key}: {value}" for key, value in facts.items())]
     for truth, rows in tables.items():
         everything = rows[list(rows)[-1]]
@@ -237,6 +253,11 @@ def write_tables(tables: Tables, out: Path, data: DataConfig, images: int, seeds
         write_text(out / "pairs.json", json.dumps({"about": facts, "truths": numbers}, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+
+
+def about(data: DataConfig, images: int) -> dict[str, Any]:
+    """Return what numbers were measured on."""
+    return {"data": data.name, "labels": data.labels, "size": f"{data.width}×{data.height}", "images": images}
 
 
 def _counts(quality: PairQuality, seeds: int) -> dict[str, Any]:

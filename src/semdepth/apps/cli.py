@@ -14,8 +14,9 @@ COMMANDS = {
     "train": "learn depth from video: semdepth train --config recipes/demo.yaml",
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
+    "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
-    "benchmark": "count how often the ranking loss's point pairs are right: semdepth benchmark pairs",
+    "benchmark": "measure the ranking loss's point pairs, or the metric scale: semdepth benchmark scale",
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }
 """Name → one line for the overview. The function is ``semdepth.apps.<name>.<name>``, imported when it is called."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from semdepth import visualise
+from semdepth.apps.metric_scale import MetricScale, road_camera
 from semdepth.images import IMAGE_SUFFIXES, read_image
 from semdepth.inference.predictor import load
 from semdepth.runtime import InputError, logger
@@ -27,15 +28,22 @@ WRITTEN = re.compile(r"(.+)_(depth|disparity|panel)")
 
 def predict(
     weights: Path, image: Path, out: Path = Path("predictions"), device: str = "auto", flip: bool = False,
-    every: int = 1,
+    every: int = 1, camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
+    fov_deg: float | None = None,
 ) -> None:  # fmt: skip
     """Write the depth of an image, or of every image in a folder and the folders below it.
 
     For each image NAME: NAME_depth.npy (float32, the image's own size), NAME_depth.png (16 bit, depth × 256),
-    NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side). Depth is up to
-    scale. Images that differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI tree
-    only the folders image_NN count; what was predicted before is no input. Images that cannot be read are passed over
-    and counted.
+    NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side). Images that
+    differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI tree only the folders
+    image_NN count; what was predicted before is no input. Images that cannot be read are passed over and counted.
+    Example: semdepth predict RUN photos --out depth
+
+    Depth is up to scale, unless the camera's height above the road and its intrinsics or field of view are given: then
+    the road that the network sees tells the scale, filtered by the median of the last 15 images (in the order of their
+    names, as of a video; images without road take the scale of those before). The panels say which it is, and so does
+    metric_scale.csv, image by image. Example:
+    semdepth predict RUN drive --camera_height 1.65 --fov_deg 81
 
     Args:
         weights: A run folder (its best weights) or a .safetensors file.
@@ -44,13 +52,18 @@ def predict(
         device: auto, cpu, cuda, mps.
         flip: Also predict the mirrored image: the mean of both disparities (evaluate --flip blends them as Godard 2017).
         every: Of a folder take every so-many-th image.
+        camera_height: Metres of the camera above the road, for depth in metres; the weights must have learnt labels.
+        intrinsics: fx, fy, cx, cy in pixels of the images, e.g. '[721.5,721.5,609.6,172.9]'.
+        fov_deg: Horizontal field of view in degrees, in place of intrinsics.
     """
     if every < 1:
         raise InputError(f"every {every}: must be at least 1; 1 takes every image")
+    camera = road_camera(camera_height, intrinsics, fov_deg)
     images = find_images(image, out)
     stems = output_stems(images, image, out)
     images = images[::every]
     predictor = load(weights, device)
+    metric = None if camera is None else MetricScale(camera, predictor.network)
     failed = []
     for path in track(images, "predicting", disable=len(images) < 3):
         try:
@@ -61,11 +74,16 @@ def predict(
             logger.warning("%s", error)
             failed.append(path)
             continue
-        write_prediction(stems[path], pixels, predictor.predict(pixels, flip=flip))
+        prediction = predictor.predict(pixels, flip=flip)
+        if metric is not None:
+            prediction = metric(path.name, prediction)
+            metric.write(out)
+        write_prediction(stems[path], pixels, prediction)
     if len(failed) == len(images):
         raise InputError(f"{image}: none of its {len(images)} images can be read; give PNG or JPEG files")
     passed = f", {len(failed)} passed over" if failed else ""
-    Console().print(f"{len(images) - len(failed)} images{passed}: {out}", highlight=False, soft_wrap=True)
+    unit = "depth up to scale" if metric is None else metric.summary()
+    Console().print(f"{len(images) - len(failed)} images{passed}, {unit}: {out}", highlight=False, soft_wrap=True)
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
@@ -136,8 +154,9 @@ def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Pred
         _write_array(stem.with_name(f"{stem.name}_depth.npy"), prediction.depth)
         scaled = np.clip(np.round(prediction.depth * PNG_SCALE), 1, 65535).astype(np.uint16)
         visualise.write_png(stem.with_name(f"{stem.name}_depth.png"), scaled)
-        cells = {"image": pixels, "disparity": visualise.colourise_disparity(prediction.disparity)}
-        visualise.write_png(stem.with_name(f"{stem.name}_disparity.png"), cells["disparity"])
+        disparity = visualise.colourise_disparity(prediction.disparity)
+        visualise.write_png(stem.with_name(f"{stem.name}_disparity.png"), disparity)
+        cells = {"image": pixels, f"disparity ({_unit(prediction)})": disparity}
         if prediction.labels is not None and prediction.uncertainty is not None:
             cells["segmentation"] = visualise.colourise_labels(prediction.labels)
             cells["uncertainty"] = visualise.colourise_uncertainty(prediction.uncertainty)
@@ -145,6 +164,13 @@ def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Pred
         visualise.write_png(stem.with_name(f"{stem.name}_panel.png"), picture)
     except OSError as error:
         raise InputError(f"{stem.parent}: cannot be written ({error.strerror or error}); give another --out") from None
+
+
+def _unit(prediction: Prediction) -> str:
+    if prediction.scale is None:
+        return "depth up to scale"
+    nearest, farthest = np.percentile(prediction.depth, (5, 95))
+    return f"depth in metres: {nearest:.1f} to {farthest:.0f}"
 
 
 def _write_array(path: Path, array: npt.NDArray[np.float32]) -> None:

@@ -53,13 +53,10 @@ def frame_folder(
     Raises:
         InputError: if there are too few images, the intrinsics are missing or contradict each other, or labels lack.
     """
-    root = require_folder(Path(root), "folder of frames", "give a folder of consecutive images")
-    offsets = check_offsets(offsets)
+    root, offsets = Path(root), check_offsets(offsets)
     if labels == "exact":
         raise InputError("labels exact: a plain folder has none; set labels: noisy or none")
-    images = sorted((p for p in root.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
-    if not images:
-        raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
+    images = list_frames(root)
     camera = _camera(root, images[0], intrinsics, fov_deg)
     written = label_folder(root / "segmentation" / "data" if labels == "noisy" else None, numbered=False)
     frames = dict(enumerate(images))
@@ -84,6 +81,19 @@ def frame_folder(
     if not records:
         raise InputError(f"{root}: none of {len(images)} frames has neighbours at {offsets}; give more frames")
     return records
+
+
+def list_frames(root: str | Path) -> list[Path]:
+    """Return the images of a folder in the order of their names; numbers in them count as numbers.
+
+    Raises:
+        InputError: if there is no such folder, or no image in it.
+    """
+    root = require_folder(Path(root), "folder of frames", "give a folder of consecutive images")
+    images = sorted((p for p in root.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    if not images:
+        raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
+    return images
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

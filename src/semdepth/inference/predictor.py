@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.images import as_rgb, read_image
+from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
@@ -25,12 +26,31 @@ WEIGHTS = ("best.safetensors", "weights.safetensors")
 class Predictor:
     """A depth network ready to use on images of any size."""
 
-    def __init__(self, network: DepthNetwork, image_size: tuple[int, int], device: str = "auto") -> None:
-        """Wrap ``network``; images are resized to ``image_size`` (H, W), what it was trained at, and back."""
+    def __init__(
+        self,
+        network: DepthNetwork,
+        image_size: tuple[int, int],
+        device: str = "auto",
+        camera: RoadCamera | None = None,
+    ) -> None:
+        """Wrap ``network``.
+
+        Args:
+            network: any, on any device.
+            image_size: (H, W) that images are resized to, what the network was trained at; the output is resized back.
+            device: auto, cpu, cuda, cuda:1, mps.
+            camera: depth in metres wherever its road is seen (``semdepth.geometry.ground``); None: up to scale.
+
+        Raises:
+            InputError: if the device is not there, or a camera is given to a network that does not see what is road.
+        """
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.image_size = image_size
         self.depth_range = (network.config.min_depth, network.config.max_depth)
+        self.camera = camera
+        if camera is not None:
+            require_segmentation(network)
 
     def predict(self, image: str | Path | Image.Image | npt.NDArray[np.generic], *, flip: bool = False) -> Prediction:
         """Predict a single image.
@@ -41,10 +61,11 @@ class Predictor:
                 blends them as Godard et al. 2017 do, which is the literature's way of judging).
 
         Returns:
-            The prediction, at the image's own size (after EXIF orientation). Depth is up to scale.
+            The prediction, at the image's own size (after EXIF orientation). Depth is up to scale, or in metres if the
+            predictor knows its camera and the image shows enough road (``Prediction.scale`` is then not None).
 
         Raises:
-            InputError: if the image cannot be read or is not an image.
+            InputError: if the image cannot be read or is not an image, or the camera's intrinsics are not of its size.
         """
         pixels = read_image(image) if isinstance(image, str | Path) else as_rgb(image)
         height, width = pixels.shape[:2]
@@ -58,7 +79,11 @@ class Predictor:
         disparity, _ = disparity_to_depth(_resize(sigma.float(), (height, width)), *self.depth_range)
         values: npt.NDArray[np.float32] = disparity[0, 0].cpu().numpy()
         labels, uncertainty = (None, None) if logits is None else _segment(_resize(logits.float(), (height, width)))
-        return Prediction(depth=np.float32(1.0) / values, disparity=values, labels=labels, uncertainty=uncertainty)
+        prediction = Prediction(np.float32(1.0) / values, values, labels, uncertainty)
+        if self.camera is None:
+            return prediction
+        plane = road_plane(prediction, self.camera)
+        return prediction if plane.reason else in_metres(prediction, plane.scale(self.camera.height))
 
     @torch.inference_mode()
     def _run(self, pixels: npt.NDArray[np.uint8], mirrored: bool) -> NetworkOutput:
@@ -69,15 +94,17 @@ class Predictor:
         return output
 
 
-def load(path_or_hub_id: str | Path | None = None, device: str = "auto") -> Predictor:
+def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera: RoadCamera | None = None) -> Predictor:
     """Load a predictor.
 
     Args:
         path_or_hub_id: a run folder (its best weights, else its last) or a ``.safetensors`` file that semdepth wrote.
         device: auto, cpu, cuda, cuda:1, mps.
+        camera: how it stands above the road, for depth in metres; None: depth up to scale.
 
     Raises:
-        InputError: if there are no such weights, or the file is damaged or not ours.
+        InputError: if there are no such weights, the file is damaged or not ours, or a camera is given to a network
+            without a segmentation branch.
     """
     if path_or_hub_id is None:
         raise InputError(
@@ -85,7 +112,7 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto") -> Pred
         )
     path = find_weights(Path(path_or_hub_id))
     network, header = load_depth_network(path)
-    return Predictor(network, trained_size(path, network, header), device)
+    return Predictor(network, trained_size(path, network, header), device, camera)
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
