@@ -31,7 +31,8 @@ def zoom_matrix(factor: Tensor, top: Tensor, left: Tensor) -> Tensor:
     """
     zero, one, half = torch.zeros_like(factor), torch.ones_like(factor), (factor - 1) / 2
     rows = (factor, zero, half - left, zero, factor, half - top, zero, zero, one)
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    matrix: Tensor = torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return matrix
 
 
 def zoom_intrinsics(intrinsics: Tensor, zoom: Tensor) -> Tensor:

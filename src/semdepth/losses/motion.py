@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semdepth.labels import MOVABLE, membership
@@ -10,9 +11,10 @@ from semdepth.losses.regions import connected_regions
 
 LEAST_CONFIDENCE = 0.5
 """A label less sure than this says nothing about what can move."""
-STANDS_STILL = 1.0
+STANDS_STILL = 1.2
 """An object moves with the camera where the sources as they are explain it with at most this many times the error of the
-warped ones."""
+warped ones. Above 1, because an object whose depth has grown to a hole is explained by the warp, too: barely better
+(docs/experiments.md has what other values find)."""
 
 
 def movable(labels: Tensor, confidence: Tensor | None = None) -> Tensor:
@@ -38,7 +40,7 @@ def moving_with_camera(
     Such an object stands still in the image; to view synthesis, which knows no motion but ours, it looks infinitely far.
     The auto-mask (Godard et al. 2019) asks each pixel alone and misses some, most of all once their depth has begun to
     grow: warped by an infinite depth they do not move either. Here each connected region of a movable class is asked as a
-    whole. SGDepth (Klingner et al., ECCV 2020) instead compares the target's labels with the warped labels of the
+    whole, by its pixels whose 3×3 neighbourhood is its own (the SSIM window of the others sees the background). SGDepth (Klingner et al., ECCV 2020) instead compares the target's labels with the warped labels of the
     sources; our batches carry labels of the target only. What moves otherwise (oncoming, crossing) is not found.
 
     Args:
@@ -56,9 +58,15 @@ def moving_with_camera(
         raise ValueError("labels, warped_errors and identity_errors do not fit: {}, {}, {}".format(*given))
     candidates = movable(labels, confidence)
     region, area = connected_regions(labels)
-    counted = candidates.float()
-    warped, identity = (
-        counted.new_zeros(len(area)).index_add_(0, region.flatten(), (e.detach().float().amin(1) * counted).flatten())
-        for e in (warped_errors, identity_errors)
+    counted = (candidates & _inside(labels)).float()
+    errors = (warped_errors.detach().float().amin(1), identity_errors.float().amin(1), torch.ones_like(counted))
+    warped, identity, pixels = (
+        counted.new_zeros(len(area)).index_add_(0, region.flatten(), (e * counted).flatten()) for e in errors
     )
-    return candidates & (identity <= ratio * warped)[region]
+    return candidates & ((identity <= ratio * warped) & (pixels > 0))[region]
+
+
+def _inside(labels: Tensor) -> Tensor:
+    """Return (B, H, W) bool: true where the 3×3 neighbourhood carries one label."""
+    values = labels[:, None].float()
+    return (F.max_pool2d(values, 3, 1, 1) == -F.max_pool2d(-values, 3, 1, 1))[:, 0]
