@@ -19,7 +19,17 @@ from semdepth.data.video import FrameDataset
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
 from semdepth.runtime import InputError, choose_device, require_file
-from semdepth.training.ablation import PAPER, VARIANTS, FinishedRun, Variant, markdown, override, plot, read_run, summarise
+from semdepth.training.ablation import (
+    PAPER,
+    VARIANTS,
+    FinishedRun,
+    Variant,
+    markdown,
+    override,
+    plot,
+    read_run,
+    summarise,
+)
 from semdepth.training.trainer import Trainer
 from semdepth.training.validation import Validation, judge, protocol_for
 

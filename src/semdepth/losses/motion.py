@@ -40,8 +40,9 @@ def moving_with_camera(
     Such an object stands still in the image; to view synthesis, which knows no motion but ours, it looks infinitely far.
     The auto-mask (Godard et al. 2019) asks each pixel alone and misses some, most of all once their depth has begun to
     grow: warped by an infinite depth they do not move either. Here each connected region of a movable class is asked as a
-    whole, by its pixels whose 3×3 neighbourhood is its own (the SSIM window of the others sees the background). SGDepth (Klingner et al., ECCV 2020) instead compares the target's labels with the warped labels of the
-    sources; our batches carry labels of the target only. What moves otherwise (oncoming, crossing) is not found.
+    whole, by its pixels whose 3×3 neighbourhood is its own (the SSIM window of the others sees the background). SGDepth
+    (Klingner et al., ECCV 2020) instead compares the target's labels with the warped labels of the sources; our batches
+    carry labels of the target only. What moves otherwise (oncoming, crossing) is found only where neither explains it.
 
     Args:
         labels: (B, H, W) uint8 trainIds, 255 = ignore.
