@@ -45,6 +45,10 @@ class FrameBatch:
     """What the networks see in place of ``target`` (colour jitter); None: ``target`` itself."""
     seen_sources: Tensor | None = None
     """What the pose network sees in place of ``sources``; None: ``sources`` themselves."""
+    zoomed_target: Tensor | None = None
+    """(B, 3, H, W) second view that the depth network sees: what it sees of ``target``, at another zoom."""
+    zoomed_from_target: Tensor | None = None
+    """(B, 3, 3) where the second view shows a pixel of ``target`` (``geometry.zoom``)."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> FrameBatch:
         """Return the batch with every tensor on ``device``."""

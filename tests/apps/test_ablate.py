@@ -135,7 +135,7 @@ def test_another_schedule_needs_another_folder(recipe: Path, capsys: pytest.Capt
 def test_the_recipes_make_a_grid(name: str, tmp_path: Path) -> None:
     from semdepth.apps.recipes import load_experiment
 
-    cells = module.grid(load_experiment(RECIPES / f"{name}.yaml"), module.ALL_VARIANTS, (0, 1), tmp_path, {})
+    cells = module.grid(load_experiment(RECIPES / f"{name}.yaml"), module.PAPER, (0, 1), tmp_path, {})
     assert len(cells) == 2 * 9
     assert [cell.seed for cell in cells] == [0] * 9 + [1] * 9
     assert all(cell.sets["validation"].labels == "exact" for cell in cells)

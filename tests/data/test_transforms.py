@@ -7,8 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semdepth.data.transforms import AugmentConfig, augment, colour_matrix, flip, to_unit_range
+from semdepth.data.transforms import AugmentConfig, augment, colour_matrix, flip, random_zoom, to_unit_range, zoom
+from semdepth.geometry.camera import back_project
 from semdepth.geometry.rigid import pose_matrix
+from semdepth.geometry.zoom import resample, zoom_matrix
+from semdepth.labels import IGNORE
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
 
@@ -173,7 +176,69 @@ def test_each_colour_change_by_its_formula(rgb):
     assert np.allclose(colours(colour_matrix(one, one, one, one, grey), pixel), pixel, atol=1e-5), "a full turn"
 
 
-@pytest.mark.parametrize("option", [{"flip": 1.5}, {"jitter": -0.1}, {"hue": 0.6}, {"contrast": float("nan")}])
+def twice(batch: FrameBatch, top: float = 0.0, left: float = 0.0) -> torch.Tensor:
+    values = ([float(v)] * len(batch) for v in (2, top, left))
+    return zoom_matrix(*map(torch.tensor, values))
+
+
+def test_zoom_moves_pixels_labels_and_intrinsics_together():
+    """Zoomed in twice, every pixel shows the class and, with its own intrinsics, the point that it showed before."""
+    batch = make_batch()
+    depth = torch.rand(4, 1, 3, 5).repeat_interleave(2, -1).repeat_interleave(2, -2) + 1  # constant over 2×2 pixels
+    batch = replace(batch, depth=depth, labels=(depth[:, 0] * 9).byte())
+    near = zoom(batch, twice(batch, 6, 10), torch.tensor([True, False, True, True]))
+    assert_same(rows(near, [1]), rows(batch, [1]))
+    rest = [0, 2, 3]
+    quarter = batch.depth[rest][..., 3:, 5:].repeat_interleave(2, -1).repeat_interleave(2, -2)
+    assert torch.equal(near.depth[rest], quarter)
+    assert torch.equal(near.labels[rest], (quarter[:, 0] * 9).byte())
+    assert torch.equal(near.source_from_target, batch.source_from_target)
+    points, again = (back_project(b.depth, b.intrinsics)[rest] for b in (batch, near))
+    # A pixel's area holds two by two zoomed ones, whose mean is its centre.
+    means = torch.nn.functional.avg_pool2d(again, 2)
+    torch.testing.assert_close(means, points[..., 3:, 5:], rtol=0, atol=1e-5)
+
+
+def test_zooming_out_leaves_unknown_what_was_not_seen():
+    batch = replace(make_batch(1), seen_target=make_batch(1).target)
+    far = zoom(batch, random_zoom(torch.tensor([[0.0, 0.5, 0.5]]), 1.5, 0.5, (6, 10)), torch.tensor([True]))
+    unseen = torch.ones(6, 10, dtype=torch.bool)
+    unseen[2:4, 3:7] = False  # 3 × 5 pixels in the middle; the centres of these are on the image
+    assert (far.labels[0][unseen][:10] == IGNORE).all()
+    assert (far.labels[0, 2:4, 3:7] < 19).all()
+    assert (far.depth[0, 0, 0] == 0).all()
+    assert (far.confidence[0, 0] == 0).all()
+    assert torch.equal(far.target, far.seen_target)
+    assert far.sources.shape == batch.sources.shape
+
+
+def test_the_second_view_is_what_the_network_sees_at_another_zoom(generator):
+    batch = make_batch()
+    seen = augment(batch, generator, AugmentConfig(jitter=1.0, second_view=True))
+    expected, _ = resample(seen.seen_target, seen.zoomed_from_target)
+    torch.testing.assert_close(seen.zoomed_target, expected)
+    factors = seen.zoomed_from_target[:, 0, 0]
+    assert len(set(factors.tolist())) == 4
+    assert (factors >= 1 / 1.5).all()
+    assert (factors <= 1.5).all()
+
+
+def test_zoom_draws_change_nothing_else():
+    batch = make_batch(8)
+    run = lambda **options: augment(batch, torch.Generator().manual_seed(3), AugmentConfig(**options))  # noqa: E731
+    plain, viewed = run(), run(second_view=True)
+    assert_same(replace(viewed, zoomed_target=None, zoomed_from_target=None), plain)
+    zoomed = run(zoom=0.5)
+    same = (zoomed.intrinsics == plain.intrinsics).flatten(1).all(1)
+    assert 0 < int(same.sum()) < 8
+    assert_same(rows(zoomed, same.nonzero()[:, 0].tolist()), rows(plain, same.nonzero()[:, 0].tolist()))
+    assert (zoomed.intrinsics[~same, 0, 0] > 8).all(), "into a sample, never out of it"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"flip": 1.5}, {"jitter": -0.1}, {"hue": 0.6}, {"contrast": float("nan")}, {"zoom": 2.0}, {"zoom_factor": 1.0}],
+)
 def test_wrong_options_are_refused(option):
     with pytest.raises(InputError, match=next(iter(option))):
         AugmentConfig(**option)

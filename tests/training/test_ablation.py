@@ -15,6 +15,8 @@ from semdepth.evaluation.report import write_json
 from semdepth.losses.pairs import PairConfig
 from semdepth.runtime import InputError
 from semdepth.training.ablation import (
+    BEYOND,
+    PAPER,
     RULES,
     VARIANTS,
     FinishedRun,
@@ -55,8 +57,8 @@ def better(run: FinishedRun, factor: float) -> FinishedRun:
 
 
 def test_every_variant_is_an_experiment_of_its_own() -> None:
-    made = {name: override(RECIPE, changes) for name, changes in VARIANTS.items()}
-    assert len({repr(e) for e in made.values()}) == len(VARIANTS)
+    made = {name: override(RECIPE, VARIANTS[name]) for name in PAPER}
+    assert len({repr(e) for e in made.values()}) == len(PAPER) == 9
     fusions = {name: e.network.fusion for name, e in made.items()}
     assert fusions["depth-only"] == "depth-only"
     assert {name for name, fusion in fusions.items() if fusion == "ssfa"} == {"ssfa", "full", "full-clean-labels"}
@@ -67,6 +69,17 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
     assert not any(getattr(plain.pairs, rule) for rule in RULES)
     assert robust.pairs == weighted.pairs == PairConfig()
     assert (plain.uncertainty, robust.uncertainty, weighted.uncertainty) == (False, False, True)
+
+
+def test_variants_beyond_the_paper_are_the_full_method_and_one_thing_more() -> None:
+    full = override(RECIPE, VARIANTS["full"])
+    for name in BEYOND:
+        more = override(RECIPE, VARIANTS[name])
+        assert more != full
+        assert more.network == full.network
+        assert more.objective.ranking_loss == full.objective.ranking_loss
+        assert more.augment.second_view == (more.objective.zoom_consistency > 0) == (name == "zoom")
+    assert set(BEYOND) | set(PAPER) == set(VARIANTS)
 
 
 def test_the_rules_are_all_the_sampler_has() -> None:

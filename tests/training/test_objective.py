@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from semdepth.data.transforms import to_unit_range
+from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
@@ -94,3 +94,69 @@ def test_ranking_ramps_in(small_network: NetworkConfig) -> None:
 def test_negative_weights_are_refused() -> None:
     with pytest.raises(InputError, match=r"objective\.ranking"):
         ObjectiveConfig(ranking=-1.0)
+
+
+def test_beyond_the_paper_is_off_by_default(small_network: NetworkConfig) -> None:
+    """The loss is the paper's sum, bit for bit, and a run's state holds nothing more."""
+    learner = make(replace(small_network, fusion="none"), ranking=0.1)
+    objective = learner(batch_of(Wall(labels=True)), generator=torch.Generator().manual_seed(0))
+    terms = objective.terms
+    expected = terms["photometric"] + 1e-3 * terms["smoothness"] + 0.05 * terms["segmentation"]
+    assert torch.equal(objective.loss.detach(), expected + 0.1 * terms["ranking"])
+    assert objective.balance == {}
+    assert {name.split(".")[0] for name in learner.state_dict()} == {"depth", "pose"}
+
+
+def test_movable_objects_are_left_out_of_view_synthesis(small_network: NetworkConfig) -> None:
+    batch = batch_of(Wall(labels=True))
+    assert batch.labels is not None
+    car = batch.labels == 13
+    plain = make(small_network)(batch)
+    masked = make(small_network, motion_mask="movable")(batch)
+    assert not masked.kept[car].any()
+    assert masked.error[car].abs().sum() == 0
+    assert torch.equal(masked.error[~car], plain.error[~car])
+    assert float(masked.terms["photometric"]) < float(plain.terms["photometric"])
+    unlabelled = make(small_network, motion_mask="movable")(replace(batch, labels=None))
+    assert torch.equal(unlabelled.loss, plain.loss)
+
+
+@pytest.mark.parametrize("full_resolution", [True, False])
+def test_a_car_that_keeps_our_speed_no_longer_pulls_at_depth(
+    small_network: NetworkConfig, full_resolution: bool
+) -> None:
+    """Its pixels are the same in all frames, but for a little noise, as a sensor gives it: the auto-mask lets some pass."""
+    batch = batch_of(Wall(labels=True))
+    assert batch.labels is not None
+    noise = 0.01 * torch.randn(batch.sources.shape, generator=torch.Generator().manual_seed(0))
+    car = (batch.labels == 13)[:, None, None]
+    sources = torch.where(car, batch.target[:, None] + noise, batch.sources)
+    batch = replace(batch, sources=sources.clamp(0, 1))
+    sure = car[:, 0, 0] & torch.nn.functional.avg_pool2d(car[:, 0].float(), 9, 1, 4)[:, 0].eq(1)
+
+    def pull(**config: object) -> torch.Tensor:
+        learner = make(small_network, full_resolution=full_resolution, **config)
+        output = learner.depth(batch.target)
+        output = NetworkOutput(tuple(d.detach().requires_grad_() for d in output.disparity[:1]))
+        learner.view_synthesis(batch, output, learner.motion(batch).detach()).photometric.backward()
+        gradient = output.disparity[0].grad
+        assert gradient is not None
+        return gradient[:, 0]
+
+    assert pull()[sure].abs().sum() > 0
+    masked = pull(motion_mask="moving")
+    assert masked[sure].abs().sum() == 0
+    assert masked[~car[:, 0, 0]].abs().sum() > 0
+
+
+def test_depth_at_two_zooms(wall: Wall, small_network: NetworkConfig) -> None:
+    batch = batch_of(wall)
+    config = AugmentConfig(flip=0.0, jitter=0.0, second_view=True)
+    seen = augment(batch, torch.Generator().manual_seed(0), config)
+    learner = make(small_network, zoom_consistency=0.1)
+    objective = learner(seen)
+    assert objective.terms["zoom"] > 0
+    expected = objective.terms["photometric"] + 1e-3 * objective.terms["smoothness"] + 0.1 * objective.terms["zoom"]
+    assert torch.equal(objective.loss.detach(), expected)
+    same = replace(seen, zoomed_target=batch.target, zoomed_from_target=torch.eye(3).expand(2, 3, 3))
+    assert float(make(small_network, zoom_consistency=0.1).eval()(same).terms["zoom"]) < 1e-6

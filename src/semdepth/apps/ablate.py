@@ -19,14 +19,23 @@ from semdepth.data.video import FrameDataset
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
 from semdepth.runtime import InputError, choose_device, require_file
-from semdepth.training.ablation import VARIANTS, FinishedRun, Variant, markdown, override, plot, read_run, summarise
+from semdepth.training.ablation import (
+    PAPER,
+    VARIANTS,
+    FinishedRun,
+    Variant,
+    markdown,
+    override,
+    plot,
+    read_run,
+    summarise,
+)
 from semdepth.training.trainer import Trainer
 from semdepth.training.validation import Validation, judge, protocol_for
 
 FIXED = ("trainer.steps", "trainer.epochs")
 """What a run that is there must agree in beside what ``save_experiment`` asks for: the schedule depends on it."""
 VALIDATION = "validation"
-ALL_VARIANTS: tuple[Variant, ...] = tuple(VARIANTS)
 
 
 class OutOfTimeError(Exception):
@@ -72,7 +81,7 @@ class Cell:
 
 
 def ablate(
-    recipe: Path, variants: tuple[Variant, ...] = ALL_VARIANTS, seeds: tuple[int, ...] = (0, 1, 2),
+    recipe: Path, variants: tuple[Variant, ...] = PAPER, seeds: tuple[int, ...] = (0, 1, 2),
     out: Path = Path("runs/ablation"), results: Path | None = None, tests: dict[str, DataConfig] | None = None,
     options: tuple[str, ...] = (), minutes: float | None = None,
 ) -> None:  # fmt: skip

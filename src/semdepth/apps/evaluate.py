@@ -159,6 +159,7 @@ def write_results(results: Mapping[str, EvaluationResult], out: Path, weights: P
         ("Beside the baselines" if len(results) > 1 else "Errors", report.comparison_rows(results)),
         ("With intervals", report.interval_rows(main)),
         ("Where the errors are", report.stratum_rows(main)),
+        ("Infinite-depth holes", report.hole_rows(main)),
         ("Segmentation", report.segmentation_rows(main)),
     ]
     tables = [f"## {title}\n\n{report.markdown_table(*rows)}" for title, rows in sections if rows[1]]

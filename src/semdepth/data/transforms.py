@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from semdepth.geometry.camera import flip_intrinsics
+from semdepth.geometry.zoom import resample, zoom_intrinsics, zoom_matrix
+from semdepth.labels import IGNORE
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
 
@@ -35,13 +37,21 @@ class AugmentConfig:
     """Saturation is multiplied by a factor in [1 − this, 1 + this]."""
     hue: float = 0.1
     """Hue is turned by an angle in [−this, this], in turns."""
+    zoom: float = 0.0
+    """Probability of zooming into a sample: a random crop, enlarged, with its intrinsics, labels and sources."""
+    second_view: bool = False
+    """Give each sample a second view of the target at another zoom, nearer or farther, for objective.zoom_consistency."""
+    zoom_factor: float = 1.5
+    """Largest zoom: into a sample by a factor in [1, this]; of the second view in [1/this, this]."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "brightness", "contrast", "saturation"):
+        for name in ("flip", "jitter", "brightness", "contrast", "saturation", "zoom"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"{name} {getattr(self, name)}: must lie in [0, 1]")
         if not 0.0 <= self.hue <= 0.5:
             raise InputError(f"hue {self.hue}: must lie in [0, 0.5] turns")
+        if not 1.0 < self.zoom_factor <= 2.0:
+            raise InputError(f"zoom_factor {self.zoom_factor}: must be above 1, at most 2")
 
 
 def to_unit_range(batch: FrameBatch) -> FrameBatch:
@@ -86,6 +96,71 @@ def flip(batch: FrameBatch, chosen: Tensor) -> FrameBatch:
     return replace(batch, **mirrored, intrinsics=intrinsics, source_from_target=motion)
 
 
+def zoom(batch: FrameBatch, zoomed_from_plain: Tensor, chosen: Tensor) -> FrameBatch:
+    """Show samples at another zoom: pixels and intrinsics change, depth and motion do not.
+
+    Images are read bilinearly, reflected beyond their borders; labels, confidence and depth are read at the nearest
+    pixel, and unknown (255, 0, 0) beyond the borders.
+
+    Args:
+        batch: in unit range, without a second view.
+        zoomed_from_plain: (B, 3, 3) of ``geometry.zoom.zoom_matrix``.
+        chosen: (B,) bool, which samples.
+
+    Returns:
+        A new batch; samples that are not chosen are untouched, bit for bit.
+    """
+    device = batch.target.device
+    matrix, chosen = zoomed_from_plain.to(device), chosen.to(device)
+
+    def choose(zoomed: Tensor, values: Tensor) -> Tensor:
+        return torch.where(chosen.view(-1, *[1] * (values.dim() - 1)), zoomed, values)
+
+    zoomed: dict[str, Any] = {
+        name: choose(_zoomed_images(images, matrix), images)
+        for name in ("target", "sources", "seen_target", "seen_sources")
+        if (images := getattr(batch, name)) is not None
+    }
+    zoomed |= {
+        name: choose(_zoomed_map(values, matrix, unknown), values)
+        for name, unknown in (("labels", IGNORE), ("confidence", 0), ("depth", 0))
+        if (values := getattr(batch, name)) is not None
+    }
+    intrinsics = choose(zoom_intrinsics(batch.intrinsics, matrix), batch.intrinsics)
+    return replace(batch, **zoomed, intrinsics=intrinsics)
+
+
+def _zoomed_images(images: Tensor, matrix: Tensor) -> Tensor:
+    """Zoom (B, …, 3, H, W) images by (B, 3, 3) matrices."""
+    stacked = images.flatten(1, -3)
+    return resample(stacked, matrix)[0].view_as(images)
+
+
+def _zoomed_map(values: Tensor, matrix: Tensor, unknown: int) -> Tensor:
+    """Zoom a (B, H, W) or (B, 1, H, W) map of any type."""
+    plane = values if values.dim() == 4 else values[:, None]
+    zoomed, inside = resample(plane.float(), matrix, mode="nearest")
+    return zoomed.masked_fill(~inside, unknown).to(values.dtype).view_as(values)
+
+
+def random_zoom(draws: Tensor, nearest: float, farthest: float, size: tuple[int, int]) -> Tensor:
+    """Return zooms by factors in [``farthest``, ``nearest``], uniform in their logarithm, placed uniformly.
+
+    Args:
+        draws: (B, 3) uniform in [0, 1): factor, row, column.
+        nearest: largest factor.
+        farthest: smallest factor; below 1, the whole image lies somewhere in the zoomed frame.
+        size: (H, W) of the images.
+
+    Returns:
+        (B, 3, 3), zoomed pixel from pixel.
+    """
+    low, high = math.log(farthest), math.log(nearest)
+    factor = torch.exp(low + (high - low) * draws[:, 0])
+    height, width = size
+    return zoom_matrix(factor, draws[:, 1] * (factor - 1) * height, draws[:, 2] * (factor - 1) * width)
+
+
 def colour_matrix(brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor, grey: Tensor) -> Tensor:
     """Return the affine colour change that turns hue, then scales saturation, contrast and brightness.
 
@@ -127,9 +202,10 @@ def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def augment(batch: FrameBatch, generator: torch.Generator, config: AugmentConfig) -> FrameBatch:
-    """Mirror samples and change the colours that the networks see, at random.
+    """Mirror samples, zoom into them and change the colours that the networks see, at random; add a second view.
 
-    One colour change a sample, the same for its target and sources; ``target`` and ``sources`` keep the true colours.
+    One colour change a sample, the same for its target, its sources and its second view; ``target`` and ``sources`` keep the
+    true colours.
 
     Args:
         batch: in unit range (``to_unit_range``), on any device.
@@ -137,15 +213,30 @@ def augment(batch: FrameBatch, generator: torch.Generator, config: AugmentConfig
         config: probabilities and strengths.
 
     Returns:
-        A new batch; ``seen_target`` and ``seen_sources`` are set if any colour change is possible.
+        A new batch; ``seen_target`` and ``seen_sources`` are set if any colour change is possible, ``zoomed_target`` and
+        ``zoomed_from_target`` if a second view is wanted.
     """
     draws = torch.rand(len(batch), 6, generator=generator)
     batch = flip(batch, draws[:, 0] < config.flip)
-    if config.jitter == 0.0:
-        return batch
-    chosen = draws[:, 1] < config.jitter
+    size = (batch.target.shape[-2], batch.target.shape[-1])
+    if config.zoom:
+        zooms = torch.rand(len(batch), 4, generator=generator)
+        batch = zoom(batch, random_zoom(zooms[:, 1:], config.zoom_factor, 1.0, size), zooms[:, 0] < config.zoom)
+    if config.jitter:
+        batch = _jitter(batch, draws[:, 1:], config)
+    if config.second_view:
+        views = torch.rand(len(batch), 3, generator=generator)
+        matrix = random_zoom(views, config.zoom_factor, 1 / config.zoom_factor, size).to(batch.target.device)
+        seen = batch.target if batch.seen_target is None else batch.seen_target
+        batch = replace(batch, zoomed_target=_zoomed_images(seen, matrix), zoomed_from_target=matrix)
+    return batch
+
+
+def _jitter(batch: FrameBatch, draws: Tensor, config: AugmentConfig) -> FrameBatch:
+    """Change what the networks see of a batch by its (B, 5) draws."""
+    chosen = draws[:, 0] < config.jitter
     spread = torch.tensor([config.brightness, config.contrast, config.saturation, config.hue])
-    changes = (2.0 * draws[:, 2:] - 1.0) * spread
+    changes = (2.0 * draws[:, 1:] - 1.0) * spread
     device = batch.target.device
     brightness, contrast, saturation, hue = changes.to(device).unbind(dim=-1)
     grey = (batch.target.mean(dim=(-2, -1)) * batch.target.new_tensor(GREY)).sum(dim=-1)

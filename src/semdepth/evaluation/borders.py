@@ -97,23 +97,30 @@ def boundary_errors(true_edges: Mask, predicted_edges: Mask, reach: int = 10) ->
     return float(matched.mean()) if matched.size else float(reach), float(to_prediction.mean())
 
 
-def count_objects(mask: Mask, min_pixels: int = 20) -> int:
-    """Count the connected regions (4 neighbours) of ``mask`` with at least ``min_pixels`` pixels.
+def connected_objects(mask: Mask) -> npt.NDArray[np.int64]:
+    """Number the connected regions (4 neighbours) of ``mask``: (H, W), 0 outside, one positive number a region.
 
     Objects that touch in the image count as one.
     """
+    regions = np.zeros(mask.shape, dtype=np.int64)
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:
-        return 0
-    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    regions = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
+        return regions
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    inner = np.where(mask[box], np.arange(1, mask[box].size + 1).reshape(mask[box].shape), 0)
     while True:  # the highest number of a region spreads along rows and columns until nothing changes
-        spread = _spread(_spread(regions).T).T
-        if np.array_equal(spread, regions):
+        spread = _spread(_spread(inner).T).T
+        if np.array_equal(spread, inner):
             break
-        regions = spread
-    _, sizes = np.unique(regions[mask], return_counts=True)
+        inner = spread
+    regions[box] = inner
+    return regions
+
+
+def count_objects(mask: Mask, min_pixels: int = 20) -> int:
+    """Count the regions of ``connected_objects`` with at least ``min_pixels`` pixels."""
+    _, sizes = np.unique(connected_objects(mask)[mask], return_counts=True)
     return int((sizes >= min_pixels).sum())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semdepth.evaluation.bootstrap import Interval, PairedDifference, bootstrap_intervals, paired_bootstrap
+from semdepth.evaluation.holes import HoleCount, count_holes, total
 from semdepth.evaluation.metrics import (
     METRICS,
     Array,
@@ -88,6 +89,8 @@ class EvaluationResult:
     """standard deviation of ratio / median ratio: 0 for a model of one steady scale"""
     strata: dict[str, StratumErrors]
     segmentation: SegmentationScores | None
+    holes: HoleCount | None = None
+    """holes on moving objects over all images; None where it is not known what moves"""
 
 
 class DepthEvaluator:
@@ -105,6 +108,7 @@ class DepthEvaluator:
         self._skipped: list[str] = []
         self._sums: list[Float64] = []
         self._strata: dict[str, list[Float64]] = defaultdict(list)
+        self._holes: list[HoleCount] = []
         self._confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
         self._calibration = np.zeros((15, 3))
 
@@ -151,6 +155,8 @@ class DepthEvaluator:
         row = ImageRow(name, group, int(sums[0]), aligned.ratio, errors_from_sums(sums), measures)
         self._rows.append(row)
         self._sums.append(sums)
+        if known.moving is not None:
+            self._holes.append(count_holes(aligned, known.moving))
         for stratum, stratum_row in strata.items():
             self._strata[stratum].append(stratum_row)
         return row
@@ -201,6 +207,7 @@ class DepthEvaluator:
             scale_spread=float(np.std(ratios / np.median(ratios))),
             strata=self._summarise_strata(),
             segmentation=_segmentation(self._confusion, self._calibration),
+            holes=total(self._holes) if self._holes else None,
         )
 
     def _summarise_strata(self) -> dict[str, StratumErrors]:

@@ -31,6 +31,8 @@ HEADINGS = {
     "boundary_accuracy": "border acc. px",
     "boundary_completeness": "border compl. px",
     "moving_holes": "holes on moving",
+    "movable_holes": "holes on movable",
+    "holed_objects": "objects holed",
 }
 _LOWER = LOWER_IS_BETTER | (set(HEADINGS) - set(METRICS))
 _Rows = list[list[str]]
@@ -87,6 +89,20 @@ def stratum_rows(result: EvaluationResult) -> tuple[list[str], _Rows]:
         for name, s in result.strata.items()
     ]
     return headings, rows
+
+
+def hole_rows(result: EvaluationResult) -> tuple[list[str], _Rows]:
+    """Lay out the holes on moving objects over all images; no row where it is not known what moves."""
+    found = result.holes
+    if found is None:
+        return ["", ""], []
+    pixels = f"{found.hole_pixels} of {found.pixels}" + (
+        f" ({found.hole_pixels / found.pixels:.1%})" if found.pixels else ""
+    )
+    return ["holes on moving objects", ""], [
+        ["pixels", pixels],
+        ["objects", f"{found.holed_objects} of {found.objects}"],
+    ]
 
 
 def segmentation_rows(result: EvaluationResult) -> tuple[list[str], _Rows]:

@@ -17,21 +17,20 @@ from semdepth.evaluation.borders import (
     distance_within,
     label_borders,
 )
+from semdepth.evaluation.holes import HOLE_RATIO, count_holes, share_of_movable_holes
 from semdepth.evaluation.metrics import DepthErrors, Float64, error_sums, errors_from_sums, mean_errors
 from semdepth.evaluation.protocols import Aligned, Protocol
 from semdepth.labels import CLASSES, NUM_CLASSES
 
 BORDER_REACH = 5
 """Pixels of the ground truth; ``border_abs_rel`` is the error of the judged pixels this near to a border."""
-HOLE_RATIO = 2.0
-"""A pixel of a moving object predicted farther than this many times its true depth is part of a hole: objects that
-move with the camera look infinitely far to self-supervision."""
-
 MEASURES = {
     "border_abs_rel": f"AbsRel within {BORDER_REACH} px of a semantic or depth border",
     "boundary_accuracy": "mean distance of predicted to true depth borders, px",
     "boundary_completeness": "mean distance of true to predicted depth borders, px",
     "moving_holes": f"share of moving objects' pixels predicted beyond {HOLE_RATIO:g} times their depth",
+    "movable_holes": f"share of movable classes' pixels, moving or not, predicted beyond {HOLE_RATIO:g} times their depth",
+    "holed_objects": "moving objects at least half of whose pixels are such a hole",
     "border_density": "share of labelled pixels on a semantic border",
     "moving_objects": "moving objects in the image",
 }
@@ -87,9 +86,12 @@ def analyse(
         measures |= {"boundary_accuracy": accuracy, "boundary_completeness": completeness}
     if annotations.labels is not None:
         measures["border_density"] = border_density(annotations.labels)
+        measures["movable_holes"] = share_of_movable_holes(aligned, annotations.labels)
     if annotations.moving is not None:
         measures["moving_objects"] = float(_number_of_objects(annotations.moving))
-        measures["moving_holes"] = _share_of_holes(aligned, annotations.moving)
+        found = count_holes(aligned, annotations.moving)
+        measures["moving_holes"] = found.hole_pixels / found.pixels if found.pixels else float("nan")
+        measures["holed_objects"] = float(found.holed_objects)
     return sums, measures
 
 
@@ -125,13 +127,6 @@ def _stratum_sums(aligned: Aligned, annotations: Annotations, border: Mask | Non
 
 def _number_of_objects(moving: npt.NDArray[Any]) -> int:
     return count_objects(moving) if moving.dtype == np.bool_ else int((np.unique(moving) > 0).sum())
-
-
-def _share_of_holes(aligned: Aligned, moving: npt.NDArray[Any]) -> float:
-    on_moving = aligned.mask & (moving > 0)
-    if not on_moving.any():
-        return float("nan")
-    return float((aligned.prediction[on_moving] > HOLE_RATIO * aligned.ground_truth[on_moving]).mean())
 
 
 def complexity_strata(density: Float64, objects: Float64) -> dict[str, npt.NDArray[np.bool_]]:

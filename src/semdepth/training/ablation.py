@@ -19,7 +19,7 @@ from semdepth.runtime import InputError, require_file
 
 Variant = Literal[
     "depth-only", "two-branch", "concat", "ssfa", "ranking-plain", "ranking-robust", "ranking", "full",
-    "full-clean-labels",
+    "full-clean-labels", "zoom", "motion-mask", "balance-gradient", "balance-learnt",
 ]  # fmt: skip
 BASELINE: Variant = "depth-only"
 HEADINGS = {
@@ -27,6 +27,7 @@ HEADINGS = {
     "border_abs_rel": "border AbsRel ↓",
     "rmse": "RMSE ↓",
     "delta1": "δ<1.25 ↑",
+    "moving_holes": "holes on moving ↓",
     "mean_iou": "mean IoU ↑",
     "calibration_error": "calibration error ↓",
 }
@@ -61,12 +62,20 @@ VARIANTS: dict[Variant, _Options] = {
     "ranking": _network("none") | _ranking(robust=True, uncertainty=True),
     "full": _FULL,
     "full-clean-labels": _FULL | {"data.labels": "exact"},
+    "zoom": _FULL | {"augment.second_view": True, "objective.zoom_consistency": 0.05},
+    "motion-mask": _FULL | {"objective.motion_mask": "moving"},
+    "balance-gradient": _FULL | {"objective.balance.method": "gradient"},
+    "balance-learnt": _FULL | {"objective.balance.method": "learnt"},
 }
 """Variant → what it changes in the recipe. All else, the weight of the ranking loss included, is the recipe's own.
 
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
 assert set(VARIANTS) == set(get_args(Variant))
+BEYOND: tuple[Variant, ...] = ("zoom", "motion-mask", "balance-gradient", "balance-learnt")
+"""Variants beyond the paper, each the full method and one thing more."""
+PAPER: tuple[Variant, ...] = tuple(variant for variant in VARIANTS if variant not in BEYOND)
+"""The paper's own variants."""
 
 
 def override(config: _T, changes: Mapping[str, Any]) -> _T:
@@ -117,7 +126,7 @@ def read_run(path: Path) -> FinishedRun:
             names=tuple(row["name"] for row in rows),
             groups=None if None in groups else groups,
             images={
-                q: np.array([_number((row["errors"] | row["measures"])[q]) for row in rows])
+                q: np.array([_number((row["errors"] | row["measures"]).get(q)) for row in rows])
                 for q in (*METRICS, *MEASURES)
             },
             numbers={q: _number(known.get(q)) for q in HEADINGS},

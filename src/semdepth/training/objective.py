@@ -1,12 +1,15 @@
 """The page: what is minimised. Predict, pose, warp, the terms, their weighted sum (METHOD 3).
 
 ``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank``
+
+Beyond the paper, each off by default: ``+ λ_zoom·L_zoom``, a mask of moving objects in L_photo, a balance of the two tasks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,8 @@ from torch import Tensor, nn
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.geometry.warp import synthesise
+from semdepth.losses.consistency import zoom_consistency
+from semdepth.losses.motion import movable, moving_with_camera
 from semdepth.losses.photometric import TargetMoments, minimum_reprojection, photometric_error, ssim_moments
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
 from semdepth.losses.segmentation import segmentation_loss
@@ -23,6 +28,7 @@ from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_net
 from semdepth.models.pose_net import PoseNetwork, build_pose_network
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, NetworkOutput
+from semdepth.training.balance import BalanceConfig, TaskBalance, captured, gradient_norms
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,22 @@ class ObjectiveConfig:
     """Steps before the ranking loss starts; it then ramps in over as many steps again."""
     ranking_loss: RankingConfig = field(default_factory=RankingConfig)
     """Form and sampling of the ranking loss."""
+    zoom_consistency: float = 0.0
+    """λ_zoom, weight of equal depth at two zooms of one frame; set augment.second_view with it. 0 switches it off."""
+    motion_mask: Literal["none", "moving", "movable"] = "none"
+    """Leave out of view synthesis: moving: objects of a movable class that the pictures show keeping our speed; movable: all
+    objects that could move, parked ones too (their depth then comes from semantics and smoothness alone)."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """How depth and segmentation are weighed against each other."""
 
     def __post_init__(self) -> None:
-        for name in ("smoothness", "segmentation", "ranking", "ranking_warm_up"):
+        for name in ("smoothness", "segmentation", "ranking", "ranking_warm_up", "zoom_consistency"):
             if getattr(self, name) < 0:
                 raise InputError(f"objective.{name}: must not be negative")
+        if self.motion_mask == "moving" and not self.auto_mask:
+            raise InputError("objective.motion_mask: moving compares with standing still; set objective.auto_mask=true")
+        if self.balance.method != "fixed" and self.segmentation == 0:
+            raise InputError("objective.balance.method: needs a segmentation to balance; set objective.segmentation")
 
 
 @dataclass
@@ -59,7 +76,7 @@ class Objective:
     loss: Tensor
     """Scalar, differentiable."""
     terms: dict[str, Tensor]
-    """Unweighted scalars, detached: photometric, smoothness, segmentation, ranking (those that take part)."""
+    """Unweighted scalars, detached: photometric, smoothness, segmentation, ranking, zoom (those that take part)."""
     disparity: Tensor
     """(B, 1, H, W) finest σ, detached."""
     warped: Tensor
@@ -67,9 +84,11 @@ class Objective:
     error: Tensor
     """(B, H, W) photometric error that counts at the finest scale, detached."""
     kept: Tensor
-    """(B, H, W) bool, pixels that the auto-mask keeps at the finest scale."""
+    """(B, H, W) bool, pixels that the masks keep at the finest scale."""
     source_from_target: Tensor
     """(B, S, 4, 4) estimated motion, detached."""
+    balance: dict[str, Tensor] = field(default_factory=dict)
+    """Where measured: weight and gradient (weighted, at the shared features) of depth and segmentation."""
 
 
 class Learner(nn.Module):
@@ -82,26 +101,35 @@ class Learner(nn.Module):
         self.depth: DepthNetwork = build_depth_network(network)
         self.pose: PoseNetwork = build_pose_network(network.pose_encoder, pretrained=network.pretrained)
         self.depth_range = (network.min_depth, network.max_depth)
+        self.balance = TaskBalance(objective.balance, objective.segmentation)
 
-    def forward(self, batch: FrameBatch, step: int = 0, generator: torch.Generator | None = None) -> Objective:
+    def forward(
+        self, batch: FrameBatch, step: int = 0, generator: torch.Generator | None = None, measure: bool = False
+    ) -> Objective:
         """Evaluate the objective of METHOD 3 on a batch.
 
         Args:
             batch: float images (see ``data.transforms.to_unit_range``), at least one source.
             step: the training step, for what ramps in.
             generator: draws the ranking loss's point pairs.
+            measure: measure how strongly depth and segmentation pull at what they share (costs about a backward pass).
         """
-        output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
+        measure = (measure or self.balance.is_due(step)) and self.depth.semantic_decoder is not None
+        with captured(self.depth.encoder, measure) as shared:
+            output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
         source_from_target = self.motion(batch)
         views = self.view_synthesis(batch, output, source_from_target)
-        loss = views.photometric + self.config.smoothness * views.smooth
+        weights = {"photometric": 1.0, "smoothness": self.config.smoothness, "segmentation": self.config.segmentation}
+        weights |= {"ranking": self.ranking_weight(step), "zoom": self.config.zoom_consistency}
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
         if output.logits is not None and batch.labels is not None:
             terms["segmentation"] = sum_over_scales(output.logits, batch)
-            loss = loss + self.config.segmentation * terms["segmentation"]
-        if (weight := self.ranking_weight(step)) > 0 and batch.labels is not None:
+        if weights["ranking"] > 0 and batch.labels is not None:
             terms["ranking"] = self.ranking(batch, output, generator)
-            loss = loss + weight * terms["ranking"]
+        if weights["zoom"] > 0 and batch.zoomed_target is not None:
+            terms["zoom"] = self.zoom(batch, output)
+        measured = self.measure(terms, weights, shared, step) if measure and "segmentation" in terms else {}
+        loss = self.balance(terms, weights)
         return Objective(
             loss=loss,
             terms={name: value.detach() for name, value in terms.items()},
@@ -110,6 +138,7 @@ class Learner(nn.Module):
             error=views.error.detach(),
             kept=views.kept,
             source_from_target=source_from_target.detach(),
+            balance=measured,
         )
 
     def motion(self, batch: FrameBatch) -> Tensor:
@@ -130,6 +159,7 @@ class Learner(nn.Module):
         scales = len(output.disparity)
         photometric = smooth = torch.zeros((), device=batch.target.device)
         finest: tuple[Tensor, Tensor, Tensor] | None = None
+        moving: Tensor | None = None
         full = Reference(batch.target, batch.sources, batch.intrinsics, self.config.auto_mask)
         for k, predicted in enumerate(output.disparity):
             sigma = predicted.float()
@@ -148,12 +178,45 @@ class Learner(nn.Module):
                 auto_mask=self.config.auto_mask,
                 per_pixel_minimum=self.config.per_pixel_minimum,
             )
+            if k == 0 and self.config.motion_mask != "none":
+                moving = self.moving(batch, errors, reference)
+            if moving is not None:
+                left_out = F.interpolate(moving, error.shape[-2:], mode="nearest")[:, 0] > 0
+                error, kept = error.masked_fill(left_out, 0.0), kept & ~left_out
             photometric = photometric + error.mean() / scales
             disparity, _ = disparity_to_depth(sigma, *self.depth_range)
             smooth = smooth + smoothness(disparity, own_size.target) / 2**k / scales
             finest = finest or (warped, error, kept)
         assert finest is not None
         return Views(photometric, smooth, *finest)
+
+    def moving(self, batch: FrameBatch, errors: Tensor, reference: Reference) -> Tensor | None:
+        """Return (B, 1, H, W), 1 on the objects that view synthesis leaves out; None without labels."""
+        if batch.labels is None:
+            return None
+        if self.config.motion_mask == "movable" or reference.identity_errors is None:
+            return movable(batch.labels, batch.confidence)[:, None].float()
+        identity = reference.identity_errors
+        return moving_with_camera(batch.labels, errors, identity, batch.confidence)[:, None].float()
+
+    def zoom(self, batch: FrameBatch, output: NetworkOutput) -> Tensor:
+        """Compare the finest depth with that of the second view, the same frame at another zoom."""
+        assert batch.zoomed_target is not None
+        assert batch.zoomed_from_target is not None
+        sigmas = output.disparity[0], self.depth(batch.zoomed_target).disparity[0]
+        plain, zoomed = (disparity_to_depth(sigma.float(), *self.depth_range)[0] for sigma in sigmas)
+        return zoom_consistency(plain, zoomed, batch.zoomed_from_target)
+
+    def measure(
+        self, terms: dict[str, Tensor], weights: dict[str, float], shared: list[Tensor], step: int
+    ) -> dict[str, Tensor]:
+        """Measure how strongly both tasks pull at the shared features; the balance follows where it is due."""
+        norms = gradient_norms(terms, weights, shared)
+        if self.training and self.balance.is_due(step):
+            self.balance.follow(norms)
+        current = self.balance.current(self.config.segmentation)
+        found = {f"gradient_{task}": current[task].to(norm.device) * norm for task, norm in norms.items()}
+        return found | {f"weight_{task}": weight for task, weight in current.items()}
 
     def ranking_weight(self, step: int) -> float:
         """Return λ_rank at ``step``: 0 during the warm-up, then a linear ramp as long as the warm-up."""

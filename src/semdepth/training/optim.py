@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,11 +42,22 @@ class OptimConfig:
             raise InputError("optim: warm_up, pose_first, weight_decay and clip must not be negative")
 
 
-def build_optimiser(depth: nn.Module, pose: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return Adam over both networks, a group each; with weight decay 0, AdamW is Adam."""
-    groups = [
+BALANCE_RATE = 10.0
+"""The learnt weights of the tasks learn so many times as fast as the networks: a schedule's steps are few for them."""
+
+
+def build_optimiser(
+    depth: nn.Module, pose: nn.Module, config: OptimConfig, balance: nn.Module | None = None
+) -> torch.optim.Optimizer:
+    """Return Adam over both networks, a group each, and over the learnt weights of the tasks, where there are any.
+
+    With weight decay 0, AdamW is Adam.
+    """
+    groups: list[dict[str, Any]] = [
         {"params": list(module.parameters()), "name": name} for name, module in (("depth", depth), ("pose", pose))
     ]
+    if balance is not None and (learnt := list(balance.parameters())):
+        groups.append({"params": learnt, "name": "balance", "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
@@ -65,7 +77,8 @@ def depth_share(config: OptimConfig, step: int) -> float:
 
 
 def set_learning_rates(optimiser: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:
-    """Give both groups the learning rates of ``step``."""
+    """Give every group its learning rate of ``step``; the tasks' weights learn while the depth network does."""
     rate = learning_rate(config, step, steps)
+    shares = {"depth": depth_share(config, step), "balance": BALANCE_RATE * depth_share(config, step)}
     for group in optimiser.param_groups:
-        group["lr"] = rate * (depth_share(config, step) if group["name"] == "depth" else 1.0)
+        group["lr"] = rate * shares.get(group["name"], 1.0)

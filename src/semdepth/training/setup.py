@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from lightning_fabric import Fabric
 
+from semdepth.data.transforms import AugmentConfig
 from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
@@ -93,6 +94,24 @@ def check_data(sample: FrameBatch, learner: Learner) -> None:
         raise InputError(
             "the data has no labels, but network.fusion or objective.ranking needs them: set data.labels, or "
             "network.fusion=depth-only and objective.ranking=0"
+        )
+    if learner.config.motion_mask != "none" and sample.labels is None:
+        raise InputError("the data has no labels, but objective.motion_mask needs them: set data.labels, or none here")
+    if learner.config.balance.method != "fixed" and learner.depth.config.fusion == "depth-only":
+        raise InputError(
+            "objective.balance.method: a depth-only network has one task; set network.fusion, or fixed here"
+        )
+
+
+def check_views(augment: AugmentConfig, learner: Learner) -> None:
+    """Refuse a second view that nothing compares, and a comparison without a second view.
+
+    Raises:
+        InputError: if only one of them is set.
+    """
+    if augment.second_view != (learner.config.zoom_consistency > 0):
+        raise InputError(
+            "augment.second_view and objective.zoom_consistency: each needs the other; set both, e.g. true and 0.05"
         )
 
 

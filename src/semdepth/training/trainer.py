@@ -22,7 +22,7 @@ from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_r
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.sampling import StepSampler, step_generator
-from semdepth.training.setup import TrainerConfig, build_fabric, check_data, start_from
+from semdepth.training.setup import TrainerConfig, build_fabric, check_data, check_views, start_from
 from semdepth.training.watch import CollapseWatch
 
 Validate = Callable[[DepthNetwork], dict[str, float]]
@@ -66,13 +66,16 @@ class Trainer:
         # What a run started from is in its checkpoint: resuming needs neither the hub nor the first weights.
         learner = Learner(network if state is None else replace(network, pretrained=False), objective)
         check_data(dataset[0], learner)
+        check_views(augment, learner)
         if state is None and trainer.initial_weights is not None:
             start_from(trainer.initial_weights, learner)
         self.step = 0 if state is None else int(state["step"])
         self.best = float("inf") if state is None else float(state["best"])
         if state is not None:
             learner.load_state_dict(state["learner"])
-        self.learner, self.optimiser = self.fabric.setup(learner, build_optimiser(learner.depth, learner.pose, optim))
+        self.learner, self.optimiser = self.fabric.setup(
+            learner, build_optimiser(learner.depth, learner.pose, optim, learner.balance)
+        )
         if state is not None:
             self.optimiser.load_state_dict(state["optimiser"])
             self._precision().load_state_dict(state["precision"])
@@ -133,7 +136,8 @@ class Trainer:
         set_learning_rates(self.optimiser, self.optim, self.step, self.steps)
         generator = step_generator(self.config.seed, self.step, self.fabric.global_rank)
         torch.manual_seed(generator.initial_seed())  # dropout and stochastic depth of some backbones draw from here
-        objective: Objective = self.learner(batch, self.step, generator)
+        logged = (self.step + 1) % self.config.log_every == 0
+        objective: Objective = self.learner(batch, self.step, generator, measure=logged)
         self.fabric.backward(objective.loss)
         if self.optim.clip:
             self.fabric.clip_gradients(self.learner, self.optimiser, max_norm=self.optim.clip)
@@ -174,6 +178,7 @@ class Trainer:
             progress.loss(loss)
             if recorder is not None:
                 terms = {f"train/{name}": float(value) for name, value in objective.terms.items()}
+                terms |= {f"balance/{name}": float(value) for name, value in objective.balance.items()}
                 speed = {"train/loss": loss, "train/images_per_second": progress.images_per_second}
                 recorder.scalars(self.step, terms | speed | {"train/kept": float(objective.kept.float().mean())})
         if recorder is not None and (self.step % self.config.panel_every == 0 or last):
