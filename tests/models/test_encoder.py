@@ -115,7 +115,7 @@ def test_remote_code_is_never_run(convnext_folder, tmp_path):
 @pytest.mark.parametrize("pretrained", [False, True])
 @pytest.mark.parametrize("name", ["nobody-here/no-such-backbone", "resnet19", "/no/such/folder", ""])
 def test_names_that_lead_nowhere_fail_fast_in_one_line(name, pretrained, monkeypatch):
-    monkeypatch.setattr("semdepth.models.encoder._hub_in_reach", lambda: False)
+    monkeypatch.setattr("semdepth.hub._hub_in_reach", lambda: False)
     start = time.perf_counter()
     with pytest.raises(InputError) as caught:
         build_encoder(name, pretrained=pretrained)

@@ -13,6 +13,7 @@ from semdepth.runtime import InputError, set_up_logging
 COMMANDS = {
     "train": "learn depth from video: semdepth train --config recipes/demo.yaml",
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
+    "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",

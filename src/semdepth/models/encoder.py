@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from semdepth.hub import first_line, hub_access, not_loaded
 from semdepth.runtime import InputError
 
 IMAGE_MEAN = 0.45
@@ -105,7 +104,7 @@ class Encoder(nn.Module):
         except (RuntimeError, ValueError) as error:  # e.g. a stem that takes 3 channels whatever its config says
             raise InputError(
                 f"encoder of type {self.settings['model_type']!r}: does not run on "
-                f"{in_channels}×{_PROBE_SIZE}×{_PROBE_SIZE} images ({_first_line(error)}); choose another backbone"
+                f"{in_channels}×{_PROBE_SIZE}×{_PROBE_SIZE} images ({first_line(error)}); choose another backbone"
             ) from None
         finally:
             self.backbone.train(was_training)
@@ -157,7 +156,7 @@ def encoder_from_settings(settings: dict[str, Any], in_channels: int = 3) -> Enc
         _select_stages(config)
         backbone = AutoBackbone.from_config(config, trust_remote_code=False)
     except Exception as error:  # whatever transformers raises about a configuration, it is the user's to mend
-        raise InputError(f"encoder type {model_type!r}: {_first_line(error)}; check its configuration") from None
+        raise InputError(f"encoder type {model_type!r}: {first_line(error)}; check its configuration") from None
     return Encoder(backbone, in_channels)
 
 
@@ -168,7 +167,7 @@ def _fetch_settings(source: str) -> dict[str, Any]:
     try:
         config = AutoConfig.from_pretrained(source, **access)
     except Exception as error:  # the guest's errors are many (hub, network, JSON, validation); the mend is the same
-        raise InputError(_not_loaded(source, error)) from None
+        raise _not_loaded(source, error) from None
     settings: dict[str, Any] = config.to_diff_dict()
     return settings
 
@@ -185,7 +184,7 @@ def _fetch_pretrained(source: str) -> nn.Module:
             source, config=config, use_safetensors=True, output_loading_info=True, **access
         )
     except Exception as error:  # as above
-        raise InputError(_not_loaded(source, error)) from None
+        raise _not_loaded(source, error) from None
     # The norms that a backbone puts on its outputs are not part of a classifier's file; anything else must be there.
     absent = sorted(key for key in report["missing_keys"] if "hidden_states_norms" not in key)
     if absent:
@@ -195,50 +194,12 @@ def _fetch_pretrained(source: str) -> nn.Module:
 
 
 def _access(source: str) -> dict[str, Any]:
-    """Return how ``from_pretrained`` may get at ``source``; never by executing code.
-
-    Without a hub in reach only its cache is asked: the hub's own client would retry for half a minute first.
-
-    Raises:
-        InputError: if ``source`` is neither a usable folder nor of the form of a hub id.
-    """
-    folder = Path(source)
-    if source and folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise InputError(f"{source}: folder without config.json; name a folder that save_pretrained wrote")
-        return {"trust_remote_code": False, "local_files_only": True}
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
-        raise InputError(
-            f"encoder {source!r}: unknown; give one of {', '.join(BUILT_IN)}, a folder, or a hub id (owner/name)"
-        )
-    return {"trust_remote_code": False, "local_files_only": not _hub_in_reach()}
+    return hub_access(source, "encoder", f"one of {', '.join(BUILT_IN)}, a folder, or a hub id (owner/name)")
 
 
-def _hub_in_reach() -> bool:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # requests' or httpx's, by the hub client's version
-        return False
-    return True
-
-
-def _not_loaded(source: str, error: Exception) -> str:
-    if Path(source).is_dir():
-        return f"encoder {source!r}: cannot be loaded ({_first_line(error)}); check the files in the folder"
-    return (
-        f"encoder {source!r}: not to be had from the hub or its cache ({_first_line(error)}); check the id and the "
-        "connection, name a local folder, or start at random from a short name with pretrained=false"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+def _not_loaded(source: str, error: Exception) -> InputError:
+    mend = "name a local folder, or start at random from a short name with pretrained=false"
+    return not_loaded(source, "encoder", error, mend)
 
 
 def _select_stages(config: Any) -> None:
