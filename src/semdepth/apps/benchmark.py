@@ -115,7 +115,7 @@ def open_exact(frames: Frames, data: DataConfig) -> Frames | None:
     """
     if isinstance(frames, SyntheticFrames):
         return frames  # its labels() are exact, whatever its batches carry
-    return open_judged(replace(data, labels="exact")) if protocol_for(frames).dense else None
+    return open_judged(replace(data, labels="exact")) if protocol_for(frames, data).dense else None
 
 
 def measure_pairs(

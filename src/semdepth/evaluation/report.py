@@ -31,6 +31,8 @@ HEADINGS = {
     "boundary_accuracy": "border acc. px",
     "boundary_completeness": "border compl. px",
     "moving_holes": "holes on moving",
+    "log10": "log10",
+    "rmse_log10": "RMS log10",
 }
 _LOWER = LOWER_IS_BETTER | (set(HEADINGS) - set(METRICS))
 _Rows = list[list[str]]

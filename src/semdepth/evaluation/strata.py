@@ -32,6 +32,8 @@ MEASURES = {
     "boundary_accuracy": "mean distance of predicted to true depth borders, px",
     "boundary_completeness": "mean distance of true to predicted depth borders, px",
     "moving_holes": f"share of moving objects' pixels predicted beyond {HOLE_RATIO:g} times their depth",
+    "log10": "mean |log10 g − log10 p|, where the protocol asks for it",
+    "rmse_log10": "root of the mean (log10 g − log10 p)², where the protocol asks for it",
     "border_density": "share of labelled pixels on a semantic border",
     "moving_objects": "moving objects in the image",
 }
@@ -90,12 +92,21 @@ def analyse(
     if annotations.moving is not None:
         measures["moving_objects"] = float(_number_of_objects(annotations.moving))
         measures["moving_holes"] = _share_of_holes(aligned, annotations.moving)
+    if protocol.log10:
+        measures |= _decimal_errors(aligned)
     return sums, measures
 
 
 def _true_depth_edges(aligned: Aligned, max_depth: float) -> Mask:
     """Depth borders of a dense truth; where it is not judged (0: sky; beyond the cap) it counts as the cap."""
     return depth_edges(np.where(aligned.mask, aligned.ground_truth, max_depth))
+
+
+def _decimal_errors(aligned: Aligned) -> dict[str, float]:
+    """Both errors that tables of Make3D call log10: Saxena's and Karsch's mean, and the root mean square that
+    monodepth2's evaluation computes and its descendants compare with (RMSElog / ln 10)."""
+    difference = np.log10(aligned.prediction[aligned.mask] / aligned.ground_truth[aligned.mask])
+    return {"log10": float(np.abs(difference).mean()), "rmse_log10": float(np.sqrt((difference**2).mean()))}
 
 
 def _near_borders(labels: npt.NDArray[Any] | None, edges: Mask | None) -> Mask | None:

@@ -116,10 +116,8 @@ def read_run(path: Path) -> FinishedRun:
         return FinishedRun(
             names=tuple(row["name"] for row in rows),
             groups=None if None in groups else groups,
-            images={
-                q: np.array([_number((row["errors"] | row["measures"])[q]) for row in rows])
-                for q in (*METRICS, *MEASURES)
-            },
+            images={q: np.array([_number(row["errors"][q]) for row in rows]) for q in METRICS}
+            | {q: np.array([_number(row["measures"].get(q)) for row in rows]) for q in MEASURES},
             numbers={q: _number(known.get(q)) for q in HEADINGS},
             strata={name: _number(stratum["per_pixel"]["abs_rel"]) for name, stratum in found["strata"].items()},
         )
