@@ -166,7 +166,9 @@ def _cityscapes(config: DataConfig, root: Path) -> list[FrameRecord]:
 
 def _make3d(config: DataConfig, root: Path) -> list[FrameRecord]:
     if config.offsets:
-        raise InputError("make3d: single images, to judge on only; learn from another dataset")
+        raise InputError(
+            f"offsets {list(config.offsets)}: make3d holds single images, to judge on only; set offsets: []"
+        )
     return make3d(root)
 
 
