@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 
 EXTRAS = (
-    "lightning_fabric", "tensorboard", "av", "cv2", "evo", "webdataset", "scipy", "onnx", "onnxruntime", "gradio",
-    "pytest", "hypothesis",
-)  # fmt: skip
+    "lightning_fabric",
+    "tensorboard",
+    "av",
+    "cv2",
+    "evo",
+    "webdataset",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "gradio",
+    "pytest",
+    "hypothesis",
+)
 WITHOUT_EXTRAS = f"""
 import sys
 sys.modules.update(dict.fromkeys({EXTRAS!r}))  # None: as if not installed

@@ -7,13 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from made_datasets import BASELINE, HEIGHT, SMALLER, WIDTH, camera_file
 from PIL import Image
 
 from semdepth.data.cityscapes import cityscapes, read_camera
-from semdepth.data.records import StereoDepth
+from semdepth.data.records import StereoDepth, kept_rows
+from semdepth.data.transforms import to_unit_range
 from semdepth.data.video import FrameDataset, read_ground_truth, read_judged_labels
 from semdepth.geometry.camera import resize_intrinsics
+from semdepth.geometry.rigid import relative_pose
+from semdepth.geometry.warp import synthesise
 from semdepth.runtime import InputError
 
 KEPT = HEIGHT * 3 // 4
@@ -68,6 +73,31 @@ def test_rows_cut_above_move_the_principal_point(city_tree, city_drive):
     expected = city_drive.intrinsics.clone()
     expected[1, 2] -= HEIGHT // 4
     np.testing.assert_allclose(item.intrinsics[0], expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [(0.0, 0.75), (0.25, 1.0)])
+def test_stereo_depth_and_true_motion_explain_the_neighbours(city_tree, city_drive, rows):
+    """Images, depth and intrinsics are cut alike: else the warped neighbours would not fit."""
+    records = cityscapes(city_tree, offsets=(-1, 1), require_depth=True, cities=["aachen"])
+    item = to_unit_range(FrameDataset([replace(records[0], rows=rows)], KEPT, WIDTH, with_depth=True)[0])
+    poses = city_drive.world_from_camera
+    still = ~city_drive.moving[2, kept_rows(rows, HEIGHT)] & (item.depth[0, 0] > 0)
+    for s, source in enumerate((1, 3)):
+        motion = relative_pose(poses[source], poses[2]).float()[None]
+        depth, seen = item.depth.clamp(min=1.0), item.sources[:, s]
+        off = item.intrinsics + torch.tensor([[0, 0, 0], [0, 0, 0.2 * HEIGHT], [0, 0, 0]])
+        images = [synthesise(seen, depth, item.intrinsics, motion), seen, synthesise(seen, depth, off, motion)]
+        right, unwarped, wrong = ((image - item.target)[0].abs().mean(0)[still].mean() for image in images)
+        assert right < 0.75 * wrong
+        assert right < 0.5 * unwarped
+
+
+@given(height=st.integers(1, 3000), cut=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted))
+def test_kept_rows_are_in_the_map_and_at_least_one(height, cut):
+    rows = kept_rows(tuple(cut), height)
+    assert 0 <= rows.start < rows.stop <= height
+    assert abs(rows.start - cut[0] * height) <= 1
+    assert kept_rows((0.0, 1.0), height) == slice(0, height)
 
 
 def test_label_ids_and_train_ids_give_the_same_labels(city_tree, city_drive):

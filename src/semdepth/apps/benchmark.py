@@ -101,7 +101,9 @@ def open_judged(data: DataConfig) -> Frames:
         InputError: if the options choose none.
     """
     if data.name not in ("kitti_raw", "synthetic"):
-        raise InputError(f"data.name {data.name}: has no ground truth to judge pairs by; use kitti_raw or synthetic")
+        raise InputError(
+            f"data.name {data.name}: no exact or lidar ground truth to judge pairs by; use kitti_raw or synthetic"
+        )
     if data.labels == "none":
         raise InputError("data.labels none: pairs are drawn from labels; set noisy or exact")
     return open_dataset(replace(data, offsets=(), require_depth=True))
