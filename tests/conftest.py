@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest_plugins = ["made_datasets"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

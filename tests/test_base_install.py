@@ -13,6 +13,7 @@ EXTRAS = (
     "cv2",
     "evo",
     "webdataset",
+    "scipy",
     "onnx",
     "onnxruntime",
     "gradio",

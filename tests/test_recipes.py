@@ -46,8 +46,9 @@ def tiny(prefix: str, data: DataConfig, roots: dict[str, Path]) -> list[str]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_two_steps(recipe: Path, rendered: Path, odometry: Path, tmp_path: Path) -> None:
-    experiment, roots = load_experiment(recipe), {"kitti_raw": rendered, "kitti_odometry": odometry}
+def test_two_steps(recipe: Path, rendered: Path, odometry: Path, city_tree: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(recipe)
+    roots = {"kitti_raw": rendered, "kitti_odometry": odometry, "cityscapes": city_tree}
     options = ["--trainer.steps=2", "--trainer.batch=2", "--trainer.workers=0", "--trainer.accelerator=cpu"]
     options += ["--trainer.precision=32-true", "--network.pretrained=false", *tiny("data", experiment.data, roots)]
     if experiment.validation is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from semdepth.data.catalog import DataConfig
 from semdepth.data.transforms import AugmentConfig
 from semdepth.models.network import NetworkConfig
+from semdepth.runtime import InputError
 from semdepth.training.objective import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.setup import TrainerConfig
@@ -33,3 +34,7 @@ class Experiment:
     """The optimiser and its schedule."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """The loop."""
+
+    def __post_init__(self) -> None:
+        if self.data.name == "make3d":
+            raise InputError("data.name make3d: holds single images, to judge on only; learn from another dataset")

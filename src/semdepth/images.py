@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from semdepth.labels import IGNORE, NUM_CLASSES
+from semdepth.labels import IGNORE, NUM_CLASSES, NUM_LABEL_IDS, train_ids
 from semdepth.runtime import InputError, require_file
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -120,8 +120,12 @@ def _read_bytes(path: str | Path, what: str) -> npt.NDArray[np.uint8]:
         return np.array(image, dtype=np.uint8)
 
 
-def read_labels(path: str | Path) -> npt.NDArray[np.uint8]:
+def read_labels(path: str | Path, are_ids: bool = False) -> npt.NDArray[np.uint8]:
     """Read labels.
+
+    Args:
+        path: 8-bit PNG.
+        are_ids: whether it holds Cityscapes label ids 0–33 (``*_labelIds.png``), to be converted.
 
     Returns:
         (H, W) uint8 trainIds 0–18, 255 = ignore.
@@ -131,14 +135,15 @@ def read_labels(path: str | Path) -> npt.NDArray[np.uint8]:
     """
     labels = _read_bytes(path, "label PNG")
     found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-    wrong = found[(found >= NUM_CLASSES) & (found != IGNORE)].tolist()
+    count = NUM_LABEL_IDS if are_ids else NUM_CLASSES
+    wrong = found[(found >= count) & (found != IGNORE)].tolist()
     if wrong:
         values = ", ".join(map(str, wrong[:8])) + (" …" if len(wrong) > 8 else "")
+        what, mend = ("label ids", "") if are_ids else ("trainIds", " (convert gtFine label ids to trainIds)")
         raise InputError(
-            f"{path}: holds label values {values}; only trainIds 0–{NUM_CLASSES - 1} and {IGNORE} are allowed "
-            "(convert gtFine label ids to trainIds)"
+            f"{path}: holds label values {values}; only {what} 0–{count - 1} and {IGNORE} are allowed{mend}"
         )
-    return labels
+    return train_ids()[labels] if are_ids else labels
 
 
 def read_confidence(path: str | Path, is_entropy: bool) -> npt.NDArray[np.uint8]:
@@ -175,6 +180,23 @@ def read_depth_png(path: str | Path, scale: float = 256.0) -> npt.NDArray[np.flo
         if not image.mode.startswith("I"):
             raise InputError(f"{path}: depth PNG has mode {image.mode}; write 16-bit grey, metres × {scale:g}")
         return (np.asarray(image).astype(np.float64) / scale).astype(np.float32)
+
+
+def read_disparity_png(path: str | Path) -> npt.NDArray[np.float32]:
+    """Read a disparity PNG of Cityscapes: disparity = (value − 1) / 256 where the value is not 0.
+
+    Returns:
+        (H, W) float32 disparity in pixels of the full-size image, 0 = unknown (or at infinity).
+
+    Raises:
+        InputError: if the file cannot be used or is not a 16-bit grey image.
+    """
+    with _decoded(path, "disparity PNG") as image:
+        if not image.mode.startswith("I"):
+            raise InputError(
+                f"{path}: disparity PNG has mode {image.mode}, not 16-bit grey; unpack disparity_trainvaltest.zip again"
+            )
+        return (np.maximum(np.asarray(image).astype(np.float64) - 1.0, 0.0) / 256.0).astype(np.float32)
 
 
 def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:

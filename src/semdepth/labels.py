@@ -43,6 +43,8 @@ CLASSES: tuple[LabelClass, ...] = (
     LabelClass(18, 33, "bicycle", (119, 11, 32)),
 )
 NUM_CLASSES = len(CLASSES)
+NUM_LABEL_IDS = 34
+"""Cityscapes' label ids are 0–33; most are not judged."""
 TRAIN_ID = {c.name: c.train_id for c in CLASSES}
 
 
@@ -66,6 +68,14 @@ def palette() -> npt.NDArray[np.uint8]:
     for c in CLASSES:
         colours[c.train_id] = c.colour
     return colours
+
+
+def train_ids() -> npt.NDArray[np.uint8]:
+    """Return the (256,) table from Cityscapes label ids (gtFine) to ``trainId``s; ids that are not judged: 255."""
+    table = np.full(256, IGNORE, dtype=np.uint8)
+    for c in CLASSES:
+        table[c.label_id] = c.train_id
+    return table
 
 
 def membership(group: tuple[int, ...]) -> npt.NDArray[np.bool_]:

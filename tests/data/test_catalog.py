@@ -32,9 +32,26 @@ def test_real_odometry_and_folder_by_name(shared, tmp_path):
     assert len(open_dataset(DataConfig("folder", tmp_path, fov_deg=80.0, labels="none"))) == 1
 
 
+def test_cityscapes_and_make3d_by_name(city_tree, make3d_tree):
+    val = DataConfig("cityscapes", city_tree, split=Path("val"), offsets=(-2, 2), labels="exact", require_depth=True)
+    assert [r.name for r in list_records(val)] == ["frankfurt/000001_000042/l"]
+    hamburg = DataConfig("cityscapes", city_tree, sequences=("hamburg",), labels="noisy", height=24, width=64)
+    item = open_dataset(hamburg)[0]
+    assert item.target.shape == (1, 3, 24, 64)
+    assert item.confidence is not None
+    assert len(open_dataset(DataConfig("make3d", make3d_tree, offsets=(), frames=(0, 2)))) == 2
+    with pytest.raises(InputError, match="to judge on only"):
+        open_dataset(DataConfig("make3d", make3d_tree))
+    with pytest.raises(InputError, match=r"split lists/train\.txt: Cityscapes has train, val, test"):
+        open_dataset(DataConfig("cityscapes", city_tree, split=Path("lists/train.txt")))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"name": "make3d", "labels": "exact"}, "labels exact"),
+        ({"name": "make3d", "split": Path("test")}, "split"),
+        ({"name": "cityscapes", "cameras": (2,)}, "cameras"),
         ({"name": "synthetic", "root": Path("x")}, "root"),
         ({"name": "synthetic", "cache": True}, "cache"),
         ({"name": "synthetic", "frames": (0, 3)}, "frames"),

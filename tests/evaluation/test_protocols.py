@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from semdepth.evaluation.protocols import (
     Protocol,
+    cityscapes,
     depth_from_disparity,
     flip_post_process,
     garg_crop,
     kitti_eigen,
     kitti_improved,
+    make3d,
     resize_disparity,
     synthetic,
 )
@@ -88,6 +90,23 @@ def test_predictions_are_capped_after_scaling() -> None:
     truth = np.array([[10.0, 10.0, 10.0, 79.0]])
     aligned = synthetic.align(truth, np.array([[1.0, 1.0, 1.0, 1000.0]]))
     np.testing.assert_allclose(aligned.prediction, [[10, 10, 10, 80]])
+
+
+def test_cityscapes_judges_the_middle_above_the_bonnet() -> None:
+    """Watson et al. 2021: of the 768×2048 that are left, [256:, 192:1856]; the same share at other sizes."""
+    assert cityscapes.crop is not None
+    assert cityscapes.crop(768, 2048) == (256, 768, 192, 1856)
+    assert cityscapes.crop(48, 128) == (16, 48, 12, 116)
+    truth = np.full((48, 128), 10.0)
+    truth[20, 20], truth[21, 20] = 80.0, 0.0
+    assert cityscapes.judged(truth).sum() == 32 * 104 - 2
+
+
+def test_make3d_judges_nearer_than_70_m_and_caps_there() -> None:
+    truth = np.array([[10.0, 10.0, 10.0, 69.0, 70.0, 81.0, 0.0]])
+    assert make3d.judged(truth).tolist() == [[True] * 4 + [False] * 3]
+    aligned = make3d.align(truth, np.array([[1.0, 1.0, 1.0, 100.0, 1.0, 1.0, 1.0]]))
+    assert aligned.prediction[0, 3] == 70.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])

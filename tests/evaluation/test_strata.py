@@ -56,6 +56,16 @@ def test_depth_borders_count_without_labels_where_the_truth_is_dense() -> None:
     assert np.isnan(list(measures.values())).all()
 
 
+def test_decimal_errors_only_where_the_protocol_asks_for_them() -> None:
+    truth = np.array([[10.0, 10.0, 10.0, 10.0]])
+    aligned = METRIC.align(truth, np.array([[1.0, 10.0, 10.0, 10.0]]))
+    _, measures = analyse(aligned, Annotations(), replace(SPARSE, log10=True))
+    assert measures["log10"] == pytest.approx(1 / 4)
+    assert measures["rmse_log10"] == pytest.approx(1 / 2)
+    _, measures = analyse(aligned, Annotations(), SPARSE)
+    assert np.isnan([measures["log10"], measures["rmse_log10"]]).all()
+
+
 def test_boundaries_shifted_by_three_pixels_are_three_pixels_off() -> None:
     truth = np.full((40, 60), 30.0)
     truth[:, 20:40] = 10.0

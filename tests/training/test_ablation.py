@@ -102,6 +102,16 @@ def test_reading_back(finished: FinishedRun) -> None:
     assert finished.strata["border"] > finished.strata["inside"]
 
 
+def test_evaluations_from_before_a_measure_was_added_are_read(finished: FinishedRun, tmp_path: Path) -> None:
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    for measures in (content["measures"], *(row["measures"] for row in content["rows"])):
+        del measures["log10"]
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    again = read_run(tmp_path / "evaluation.json")
+    assert np.isnan(again.images["log10"]).all()
+    np.testing.assert_array_equal(again.images["abs_rel"], finished.images["abs_rel"])
+
+
 def test_summary_by_hand(finished: FinishedRun) -> None:
     runs = {
         "depth-only": {1: finished, 0: better(finished, 1.2)},

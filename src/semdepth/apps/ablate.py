@@ -182,8 +182,8 @@ def train_and_judge(cell: Cell, datasets: Datasets, deadline: float) -> None:
     network, _ = load_depth_network(weights)
     network.to(choose_device(cell.experiment.trainer.accelerator))
     for name in missing:
-        frames = datasets(cell.sets[name])
-        write_json(judge(network, frames, protocol_for(frames)), cell.file(name))
+        frames, data = datasets(cell.sets[name]), cell.sets[name]
+        write_json(judge(network, frames, protocol_for(frames, data)), cell.file(name))
 
 
 def train_to_the_end(experiment: Experiment, datasets: Datasets, deadline: float) -> Path:
@@ -203,7 +203,7 @@ def train_to_the_end(experiment: Experiment, datasets: Datasets, deadline: float
         optim=experiment.optim,
         augment=experiment.augment,
         trainer=experiment.trainer,
-        validate=Validation(judged, protocol_for(judged)),
+        validate=Validation(judged, protocol_for(judged, experiment.validation)),
         image_size=(experiment.data.height, experiment.data.width),
     )
     trainer.deadline = deadline

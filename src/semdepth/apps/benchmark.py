@@ -112,11 +112,12 @@ def benchmark(
     if what == "scale":
         facts = about(data, count) | {"camera height": f"{camera_height} m"} | made_by()
         network = None if weights is None else load_depth_network(find_weights(weights))[0].to(choose_device(device))
-        write_scale(judge_scale(frames, chosen, camera_height, ground, network), out, facts)
+        rules = protocol_for(frames, data)
+        write_scale(judge_scale(frames, chosen, camera_height, ground, network, rules), out, facts)
         return
     classify = None if weights is None else classifier(weights)
-    rules = rule_sets(pairs, agreement=classify is not None)
-    tables = measure_pairs(frames, open_exact(frames, data), chosen, rules, seeds, classify)
+    sets = rule_sets(pairs, agreement=classify is not None)
+    tables = measure_pairs(frames, open_exact(frames, data), chosen, sets, seeds, classify)
     write_tables(tables, out, data, count, seeds)
     console = Console()
     for truth, rows in tables.items():
@@ -145,7 +146,7 @@ def open_exact(frames: Frames, data: DataConfig) -> Frames | None:
     """
     if isinstance(frames, SyntheticFrames):
         return frames  # its labels() are exact, whatever its batches carry
-    return open_judged(replace(data, labels="exact")) if protocol_for(frames).dense else None
+    return open_judged(replace(data, labels="exact")) if protocol_for(frames, data).dense else None
 
 
 def classifier(weights: Path) -> Classify:

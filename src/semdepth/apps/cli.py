@@ -28,6 +28,7 @@ EXTRAS = {
     "cv2": "video",
     "evo": "odometry",
     "webdataset": "shards",
+    "scipy": "make3d",
 }
 """Module of an optional library → the extra that installs it."""
 

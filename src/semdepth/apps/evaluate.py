@@ -15,12 +15,12 @@ from rich.progress import track
 
 from semdepth.apps.recipes import RUN_CONFIG, load_experiment
 from semdepth.config import Experiment
-from semdepth.data.catalog import DataConfig, open_dataset
+from semdepth.data.catalog import MAY_LACK_DEPTH, DataConfig, open_dataset
 from semdepth.data.video import JudgedFrames
 from semdepth.evaluation import report
 from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
-from semdepth.evaluation.protocols import Protocol, kitti_eigen, kitti_improved, synthetic
+from semdepth.evaluation.protocols import Protocol, cityscapes, kitti_eigen, kitti_improved, make3d, synthetic
 from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.network import DepthNetwork, assemble
@@ -28,14 +28,15 @@ from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device, logger, seed_everything
 from semdepth.training.validation import judge, judge_map, protocol_for
 
-PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (synthetic, kitti_eigen, kitti_improved)}
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (synthetic, kitti_eigen, kitti_improved, cityscapes, make3d)}
 TRAINED = "trained network"
 MAPPED = 400
 """At most so many training frames go into the mean depth map, evenly spread."""
 
 
 def evaluate(
-    run: Path, data: DataConfig | None = None, protocol: Literal["synthetic", "kitti_eigen", "kitti_improved"] | None = None,
+    run: Path, data: DataConfig | None = None,
+    protocol: Literal["synthetic", "kitti_eigen", "kitti_improved", "cityscapes", "make3d"] | None = None,
     baselines: bool = True, flip: bool = False, device: str = "auto", out: Path | None = None,
 ) -> None:  # fmt: skip
     """Judge the depth of a run against ground truth, beside honest baselines.
@@ -48,7 +49,7 @@ def evaluate(
     Args:
         run: A run folder (its best weights), or one of its weights files, e.g. RUN/weights.safetensors for the last.
         data: Frames with ground truth; none: those the run was validated on.
-        protocol: How to judge; none: synthetic on rendered drives, else kitti_eigen.
+        protocol: How to judge; none: cityscapes and make3d on theirs, synthetic on rendered drives, else kitti_eigen.
         baselines: Also judge the baselines.
         flip: Blend with the mirrored image's prediction as Godard 2017: ramps at the borders, the mean between.
         device: auto, cpu, cuda, mps.
@@ -60,8 +61,9 @@ def evaluate(
         raise InputError(f"{folder}: holds no {RUN_CONFIG}; name a run folder, or a weights file in its run folder")
     experiment = load_experiment(folder)
     network, header = load_depth_network(weights)
-    frames = open_dataset(judged_data(experiment, data, trained_size(weights, network, header)))
-    rules = PROTOCOLS[protocol] if protocol else protocol_for(frames)
+    judged = judged_data(experiment, data, trained_size(weights, network, header))
+    frames = open_dataset(judged)
+    rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
     results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
@@ -91,7 +93,7 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tup
             f"{experiment.run}: was trained without validation data; name the frames to judge on with --data.*"
         )
     height, width = image_size
-    needed = chosen.name in ("kitti_raw", "synthetic")
+    needed = chosen.name in MAY_LACK_DEPTH
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
 
 
@@ -135,7 +137,7 @@ def mean_depth_map(experiment: Experiment) -> MeanDepthMap:
     Raises:
         InputError: if none has, or their files cannot be used.
     """
-    if experiment.data.name not in ("kitti_raw", "synthetic"):
+    if experiment.data.name not in MAY_LACK_DEPTH:
         raise InputError(f"the run's data.name {experiment.data.name} has no ground truth")
     frames = open_dataset(replace(experiment.data, offsets=(), require_depth=True, labels="none"))
     mean_map, known = MeanDepthMap(), False

@@ -25,7 +25,7 @@ from semdepth.geometry.ground import WINDOW, GroundPlane, GroundPlaneConfig, Sca
 from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
-from semdepth.training.validation import group_of, predict, protocol_for
+from semdepth.training.validation import group_of, predict
 
 TRUTH, NETWORK = "true depth × unknown factor", "network's depth"
 FACTORS = (-2.0, 2.0)
@@ -65,7 +65,12 @@ class ScaleRow:
 
 
 def judge_scale(
-    frames: Frames, chosen: Sequence[int], camera_height: float, config: GroundPlaneConfig, network: DepthNetwork | None
+    frames: Frames,
+    chosen: Sequence[int],
+    camera_height: float,
+    config: GroundPlaneConfig,
+    network: DepthNetwork | None,
+    rules: Protocol,
 ) -> dict[str, list[ScaleRow]]:
     """Fit the road's plane in every image.
 
@@ -75,6 +80,7 @@ def judge_scale(
         camera_height: metres above the road.
         config: how the plane is found.
         network: in eval mode, whose depth is judged too; None: only the true depth.
+        rules: how a network's depth is judged.
 
     Returns:
         Rows by the source of the depth.
@@ -84,7 +90,7 @@ def judge_scale(
     """
     rows: dict[str, list[ScaleRow]] = {TRUTH: []} if network is None else {TRUTH: [], NETWORK: []}
     filters: dict[tuple[str, str], ScaleFilter] = {}
-    rules, generator = protocol_for(frames), np.random.default_rng(config.seed)
+    generator = np.random.default_rng(config.seed)
 
     def row(source: str, name: str, plane: GroundPlane, true_scale: float, unit: float) -> ScaleRow:
         scale = plane.scale(camera_height)

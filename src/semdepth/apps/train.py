@@ -25,7 +25,7 @@ def train(experiment: Experiment) -> None:
     validate: Validate | None = None
     if experiment.validation is not None:
         judged = open_dataset(replace(experiment.validation, offsets=()))
-        validate = Validation(judged, protocol_for(judged))
+        validate = Validation(judged, protocol_for(judged, experiment.validation))
     refuse_other_run(experiment)
     trainer = Trainer(
         experiment.run,

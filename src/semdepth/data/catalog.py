@@ -7,15 +7,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from semdepth.data.cityscapes import cityscapes
 from semdepth.data.folder import frame_folder
 from semdepth.data.kitti import GroundTruth, kitti_raw
+from semdepth.data.make3d import make3d
 from semdepth.data.odometry import kitti_odometry
 from semdepth.data.records import FrameRecord, LabelKind, check_offsets
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 
-DatasetName = Literal["kitti_raw", "kitti_odometry", "folder", "synthetic"]
+DatasetName = Literal["kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder", "synthetic"]
+MAY_LACK_DEPTH: tuple[DatasetName, ...] = ("kitti_raw", "cityscapes", "synthetic")
+"""Datasets that have ground truth, though not of every frame: ``require_depth`` keeps those that have it."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,15 @@ class DataConfig:
     """Which frames are learnt from, or judged on."""
 
     name: DatasetName = "kitti_raw"
-    """The dataset; ``kitti_raw`` reads rendered worlds in that layout too, ``synthetic`` renders them as it goes."""
+    """The dataset; ``kitti_raw`` reads rendered worlds in that layout too, ``synthetic`` renders them as it goes;
+    ``make3d`` is for judging only."""
     root: Path | None = None
     """The dataset's folder; not for ``synthetic``."""
     split: Path | None = None
-    """``kitti_raw``: list of ``drive frame side`` lines; none: every frame."""
+    """``kitti_raw``: list of ``drive frame side`` lines; none: every frame. ``cityscapes``: train, val or test; none: train."""
     sequences: tuple[str, ...] = ()
-    """Names of drives (``kitti_raw``) or sequences (``kitti_odometry``) to take, e.g. '["00","01"]'; empty: all."""
+    """Names of drives (``kitti_raw``), sequences (``kitti_odometry``) or cities (``cityscapes``) to take, e.g.
+    '["00","01"]'; empty: all."""
     cameras: tuple[int, ...] | None = None
     """KITTI cameras to take, e.g. [2]; none: 2 and 3 of ``kitti_raw`` where present, 2 of ``kitti_odometry``."""
     frames: tuple[int, int] | None = None
@@ -41,11 +47,12 @@ class DataConfig:
     offsets: tuple[int, ...] = (-1, 1)
     """Frame offsets of the sources against the target, e.g. [-1,1]; empty for judging depth."""
     labels: LabelKind = "noisy"
-    """Labels of the target: noisy pseudo-labels, exact ones (rendered worlds only), or none."""
+    """Labels of the target: noisy pseudo-labels, exact ones (rendered worlds; gtFine of ``cityscapes``), or none.
+    ``make3d`` has none whatever this says."""
     ground_truth: GroundTruth = "auto"
     """``kitti_raw``: which depth to judge by, where it is there."""
     require_depth: bool = False
-    """``kitti_raw``: leave out frames without ground truth; set it for judging."""
+    """``kitti_raw``, ``cityscapes``: leave out frames without ground truth; set it for judging."""
     with_depth: bool = False
     """Put ground truth depth at the network's size into the batches (never used to learn from)."""
     intrinsics: tuple[float, float, float, float] | None = None
@@ -63,7 +70,7 @@ class DataConfig:
             raise InputError(f"size {self.width}×{self.height}: height and width must be positive")
         if self.frames is not None and not 0 <= self.frames[0] < self.frames[1]:
             raise InputError(f"frames {list(self.frames)}: give the first record and one past the last, e.g. [0,60]")
-        if self.labels == "exact" and self.name in ("kitti_odometry", "folder"):
+        if self.labels == "exact" and self.name in ("kitti_odometry", "make3d", "folder"):
             raise InputError(f"labels exact: {self.name} has none; set labels: noisy or none")
         if self.name == "kitti_odometry" and self.cameras is not None and len(self.cameras) != 1:
             raise InputError(f"cameras {list(self.cameras)}: kitti_odometry takes one camera, e.g. [2]")
@@ -78,16 +85,16 @@ class DataConfig:
 
 
 _ONLY_FOR: dict[str, tuple[str, ...]] = {
-    "root": ("kitti_raw", "kitti_odometry", "folder"),
-    "split": ("kitti_raw",),
-    "sequences": ("kitti_raw", "kitti_odometry"),
+    "root": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
+    "split": ("kitti_raw", "cityscapes"),
+    "sequences": ("kitti_raw", "kitti_odometry", "cityscapes"),
     "cameras": ("kitti_raw", "kitti_odometry"),
-    "frames": ("kitti_raw", "kitti_odometry", "folder"),
+    "frames": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
     "ground_truth": ("kitti_raw",),
-    "require_depth": ("kitti_raw", "synthetic"),
+    "require_depth": MAY_LACK_DEPTH,
     "intrinsics": ("folder",),
     "fov_deg": ("folder",),
-    "cache": ("kitti_raw", "kitti_odometry", "folder"),
+    "cache": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
     "synthetic": ("synthetic",),
 }
 
@@ -146,6 +153,25 @@ def _odometry(config: DataConfig, root: Path) -> list[FrameRecord]:
     return kitti_odometry(root, sequences=config.sequences, camera=camera, offsets=config.offsets, labels=config.labels)
 
 
+def _cityscapes(config: DataConfig, root: Path) -> list[FrameRecord]:
+    return cityscapes(
+        root,
+        split=str(config.split or "train"),
+        cities=config.sequences,
+        offsets=config.offsets,
+        labels=config.labels,
+        require_depth=config.require_depth,
+    )
+
+
+def _make3d(config: DataConfig, root: Path) -> list[FrameRecord]:
+    if config.offsets:
+        raise InputError(
+            f"offsets {list(config.offsets)}: make3d holds single images, to judge on only; set offsets: []"
+        )
+    return make3d(root)
+
+
 def _folder(config: DataConfig, root: Path) -> list[FrameRecord]:
     return frame_folder(
         root, intrinsics=config.intrinsics, fov_deg=config.fov_deg, offsets=config.offsets, labels=config.labels
@@ -155,5 +181,7 @@ def _folder(config: DataConfig, root: Path) -> list[FrameRecord]:
 _LISTERS: dict[str, Callable[[DataConfig, Path], list[FrameRecord]]] = {
     "kitti_raw": _raw,
     "kitti_odometry": _odometry,
+    "cityscapes": _cityscapes,
+    "make3d": _make3d,
     "folder": _folder,
 }

@@ -69,6 +69,7 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "kitti_raw": _beside_raw,
     "kitti_odometry": _beside_odometry,
     "folder": lambda image: image.parent / "segmentation",
+    "cityscapes": lambda image: image.parent / "segmentation",
 }
 """Data set → the folder that an image's labels go under."""
 

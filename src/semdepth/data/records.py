@@ -17,7 +17,8 @@ from semdepth.runtime import InputError
 logger = logging.getLogger("semdepth.data")
 
 LabelKind = Literal["noisy", "exact", "none"]
-"""``noisy``: pseudo-labels of a segmentation network; ``exact``: truth of a rendered world; ``none``: no labels."""
+"""``noisy``: pseudo-labels of a segmentation network; ``exact``: truth of a rendered world, or people's annotation
+(Cityscapes' gtFine); ``none``: no labels."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,25 @@ class LidarDepth:
     camera: int = 2
 
 
+@dataclass(frozen=True)
+class StereoDepth:
+    """Depth from Cityscapes' stereo disparity (``semdepth.images.read_disparity_png``): depth = f·b / disparity."""
+
+    path: Path
+    focal_baseline: float
+    """fx·baseline, pixels × metres, in the pixels that the disparity is counted in."""
+
+
+@dataclass(frozen=True)
+class GridDepth:
+    """Make3D's laser grid in a .mat file (``semdepth.data.make3d.read_laser_grid``)."""
+
+    path: Path
+
+
+Depth = PngDepth | LidarDepth | StereoDepth | GridDepth
+
+
 @dataclass(frozen=True, eq=False)
 class FrameRecord:
     """One target frame: the files that belong to it, and what is known of its camera."""
@@ -53,13 +73,18 @@ class FrameRecord:
     """S frame offsets against the target, ascending."""
     image_size: tuple[int, int] | None = None
     """(H, W) that ``intrinsics`` speak of, where the dataset states it; None: the image's own size."""
+    rows: tuple[float, float] = (0.0, 1.0)
+    """Share of the rows, from and to, that is used of every map of the frame (images, labels, depth): the rest is
+    the car's bonnet, or what no method is judged on. All of ``image``, ``intrinsics`` and ``depth`` speak of whole maps."""
     labels: Path | None = None
     """PNG of trainIds of the target, 255 = ignore."""
+    labels_are_ids: bool = False
+    """Whether that PNG holds Cityscapes' label ids instead (``*_labelIds.png``)."""
     confidence: Path | None = None
     """PNG of the labels' confidence, 0–255 for 0–1."""
     confidence_is_entropy: bool = True
     """Whether that PNG holds the normalised entropy instead: confidence = 1 − entropy / 255."""
-    depth: PngDepth | LidarDepth | None = None
+    depth: Depth | None = None
     """Ground truth depth, for judging only."""
     moving: Path | None = None
     """PNG, non-zero where something moves on its own."""
@@ -69,6 +94,12 @@ class FrameRecord:
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.offsets):
             raise ValueError(f"{self.name}: {len(self.sources)} sources but {len(self.offsets)} offsets")
+
+
+def kept_rows(rows: tuple[float, float], height: int) -> slice:
+    """Return the rows of a map of ``height`` that a record's ``rows`` keep; at least one."""
+    top = min(round(rows[0] * height), height - 1)
+    return slice(top, max(round(rows[1] * height), top + 1))
 
 
 def check_offsets(offsets: Sequence[int]) -> tuple[int, ...]:

@@ -14,10 +14,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from semdepth.data.lidar import velodyne_depth
-from semdepth.data.records import FrameRecord, PngDepth
-from semdepth.geometry.camera import resize_intrinsics
+from semdepth.data.make3d import read_laser_grid
+from semdepth.data.records import Depth, FrameRecord, LidarDepth, PngDepth, StereoDepth, kept_rows
+from semdepth.geometry.camera import crop_intrinsics, resize_intrinsics
 from semdepth.geometry.rigid import relative_pose
-from semdepth.images import open_rgb, read_confidence, read_depth_png, read_image, read_labels, read_mask
+from semdepth.images import (
+    open_rgb,
+    read_confidence,
+    read_depth_png,
+    read_disparity_png,
+    read_image,
+    read_labels,
+    read_mask,
+)
 from semdepth.labels import IGNORE
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
@@ -34,7 +43,7 @@ __all__ = [
 ]
 
 _Pixels = tuple[Tensor, tuple[int, int]]
-"""(…, H, W) at the network's size, and the (H, W) of the file."""
+"""(…, H, W) at the network's size, and the (H, W) of the file before it was cut to the record's rows."""
 
 ASPECT_TOLERANCE = 0.05
 """Images may be smaller than their calibration says, but only by a resize, which keeps the aspect ratio about."""
@@ -65,7 +74,7 @@ class JudgedFrames(Protocol):
 
 
 def read_ground_truth(record: FrameRecord) -> npt.NDArray[np.float32]:
-    """Return the depth of a record at its native size.
+    """Return the depth of a record at its native size, cut to the record's rows.
 
     Returns:
         (H, W) float32 metres, 0 = unknown.
@@ -75,21 +84,37 @@ def read_ground_truth(record: FrameRecord) -> npt.NDArray[np.float32]:
     """
     if record.depth is None:
         raise InputError(
-            f"{record.image}: has no ground truth depth; judge on synthetic, or on kitti_raw with require_depth, which "
-            "leaves such frames out"
+            f"{record.image}: has no ground truth depth; judge on synthetic, make3d, or on kitti_raw or cityscapes with "
+            "require_depth, which leaves such frames out"
         )
-    if isinstance(record.depth, PngDepth):
-        return read_depth_png(record.depth.path, record.depth.scale)
-    return velodyne_depth(record.depth.calib_dir, record.depth.scan, record.depth.camera)
+    depth = _whole_depth(record.depth, record.image_size)
+    return depth[kept_rows(record.rows, len(depth))]
+
+
+def _whole_depth(depth: Depth, stated: tuple[int, int] | None) -> npt.NDArray[np.float32]:
+    if isinstance(depth, PngDepth):
+        return read_depth_png(depth.path, depth.scale)
+    if isinstance(depth, LidarDepth):
+        return velodyne_depth(depth.calib_dir, depth.scan, depth.camera)
+    if isinstance(depth, StereoDepth):
+        disparity = read_disparity_png(depth.path)
+        _require_aspect(depth.path, disparity.shape, stated or disparity.shape)
+        metres = np.zeros_like(disparity)
+        np.divide(depth.focal_baseline, disparity, out=metres, where=disparity > 0)
+        return metres
+    return read_laser_grid(depth.path)
 
 
 def read_judged_labels(record: FrameRecord) -> npt.NDArray[np.uint8] | None:
-    """Return the (H, W) trainIds of a record at their native size, or None if it has no labels.
+    """Return the (H, W) trainIds of a record at their native size, cut to its rows, or None if it has no labels.
 
     Raises:
         InputError: if the file cannot be used.
     """
-    return None if record.labels is None else read_labels(record.labels)
+    if record.labels is None:
+        return None
+    labels = read_labels(record.labels, record.labels_are_ids)
+    return labels[kept_rows(record.rows, len(labels))]
 
 
 def read_moving(record: FrameRecord) -> npt.NDArray[np.bool_] | None:
@@ -98,7 +123,10 @@ def read_moving(record: FrameRecord) -> npt.NDArray[np.bool_] | None:
     Raises:
         InputError: if the file cannot be used.
     """
-    return None if record.moving is None else read_mask(record.moving)
+    if record.moving is None:
+        return None
+    moving = read_mask(record.moving)
+    return moving[kept_rows(record.rows, len(moving))]
 
 
 def resize_nearest(array: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
@@ -149,8 +177,8 @@ class FrameDataset(Dataset[FrameBatch]):
 
     def __getitem__(self, index: int) -> FrameBatch:
         record = self.records[index]
-        target, size = self._frame(record.image)
-        sources = [self._frame(path) for path in record.sources]
+        target, size = self._frame(record, record.image)
+        sources = [self._frame(record, path) for path in record.sources]
         for path, (_, source_size) in zip(record.sources, sources, strict=True):
             _require_size(path, source_size, size, record.image)
         shape = (1, len(sources), 3, *self.size)
@@ -182,8 +210,8 @@ class FrameDataset(Dataset[FrameBatch]):
         """Return ``read_moving`` of a record."""
         return read_moving(self.records[index])
 
-    def _frame(self, path: Path) -> _Pixels:
-        return self._remembered(path, lambda: _resized_image(path, self.size))
+    def _frame(self, record: FrameRecord, path: Path) -> _Pixels:
+        return self._remembered(path, lambda: _resized_image(path, self.size, record.rows))
 
     def _remembered(self, path: Path, read: Callable[[], _Pixels]) -> _Pixels:
         """A frame is the target of one record and a source of others, so it is worth keeping."""
@@ -195,20 +223,19 @@ class FrameDataset(Dataset[FrameBatch]):
 
     def _intrinsics(self, record: FrameRecord, size: tuple[int, int]) -> Tensor:
         stated = record.image_size or size
-        aspect = (size[1] / size[0]) / (stated[1] / stated[0])
-        if abs(aspect - 1.0) > ASPECT_TOLERANCE:
-            raise InputError(
-                f"{record.image}: is {size[1]}×{size[0]}, its calibration speaks of {stated[1]}×{stated[0]}; "
-                "give the original images (cropped ones need their own calibration)"
-            )
+        _require_aspect(record.image, size, stated)
+        rows = kept_rows(record.rows, stated[0])
         intrinsics = torch.from_numpy(np.asarray(record.intrinsics, dtype=np.float64))
-        return resize_intrinsics(intrinsics, stated, self.size).float()
+        cut = crop_intrinsics(intrinsics, top=rows.start, left=0)
+        return resize_intrinsics(cut, (rows.stop - rows.start, stated[1]), self.size).float()
 
     def _labels(self, record: FrameRecord, size: tuple[int, int]) -> Tensor:
         path = record.labels
         if path is None:
             return torch.full((1, *self.size), IGNORE, dtype=torch.uint8)
-        values, found = self._remembered(path, lambda: _resized_map(read_labels(path), self.size))
+        values, found = self._remembered(
+            path, lambda: _resized_map(read_labels(path, record.labels_are_ids), self.size, record.rows)
+        )
         _require_size(path, found, size, record.image)
         return values[None]
 
@@ -216,7 +243,9 @@ class FrameDataset(Dataset[FrameBatch]):
         path, is_entropy = record.confidence, record.confidence_is_entropy
         if path is None:
             return torch.full((1, *self.size), 255, dtype=torch.uint8)
-        values, found = self._remembered(path, lambda: _resized_map(read_confidence(path, is_entropy), self.size))
+        values, found = self._remembered(
+            path, lambda: _resized_map(read_confidence(path, is_entropy), self.size, record.rows)
+        )
         _require_size(path, found, size, record.image)
         return values[None]
 
@@ -226,15 +255,26 @@ class FrameDataset(Dataset[FrameBatch]):
         return torch.from_numpy(resize_nearest(read_ground_truth(record), self.size))[None, None]
 
 
-def _resized_image(path: Path, size: tuple[int, int]) -> _Pixels:
+def _resized_image(path: Path, size: tuple[int, int], rows: tuple[float, float]) -> _Pixels:
     image = open_rgb(path)
-    resized = np.array(image.resize(size[::-1], Image.Resampling.LANCZOS))
+    kept = kept_rows(rows, image.height)
+    cut = image.crop((0, kept.start, image.width, kept.stop))
+    resized = np.array(cut.resize(size[::-1], Image.Resampling.LANCZOS))
     return torch.from_numpy(resized).permute(2, 0, 1).contiguous(), (image.height, image.width)
 
 
-def _resized_map(values: npt.NDArray[np.uint8], size: tuple[int, int]) -> _Pixels:
+def _resized_map(values: npt.NDArray[np.uint8], size: tuple[int, int], rows: tuple[float, float]) -> _Pixels:
     height, width = values.shape
-    return torch.from_numpy(resize_nearest(values, size)), (height, width)
+    return torch.from_numpy(resize_nearest(values[kept_rows(rows, height)], size)), (height, width)
+
+
+def _require_aspect(path: Path, size: tuple[int, ...], stated: tuple[int, ...]) -> None:
+    aspect = (size[1] / size[0]) / (stated[1] / stated[0])
+    if abs(aspect - 1.0) > ASPECT_TOLERANCE:
+        raise InputError(
+            f"{path}: is {size[1]}×{size[0]}, its calibration speaks of {stated[1]}×{stated[0]}; "
+            "give the original images (cropped ones need their own calibration)"
+        )
 
 
 def _require_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int], image: Path) -> None:

@@ -25,6 +25,12 @@ def garg_crop(height: int, width: int) -> tuple[int, int, int, int]:
     return int(rows[0] * height), int(rows[1] * height), int(columns[0] * width), int(columns[1] * width)
 
 
+def watson_crop(height: int, width: int) -> tuple[int, int, int, int]:
+    """Return what Watson et al. 2021 (ManyDepth) judge of Cityscapes without the lower quarter: of 768×2048 pixels the
+    rows from 256 and the columns 192 to 1856; in proportion at other sizes."""
+    return round(height / 3), height, round(width * 192 / 2048), round(width * 1856 / 2048)
+
+
 @dataclass(frozen=True)
 class Aligned:
     """A prediction made comparable with its ground truth."""
@@ -71,6 +77,8 @@ class Protocol:
     """Multiply each prediction by median(truth) / median(prediction) over its judged pixels."""
     dense: bool = False
     """The ground truth is exact and complete (0 means sky), so that depth borders can be read from it."""
+    log10: bool = False
+    """Also report errors of the decimal logarithm (``strata.MEASURES``), as this dataset's tables do."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_depth < self.max_depth:
@@ -130,6 +138,19 @@ kitti_improved = Protocol("kitti_improved", judge_beyond=True)
 """Accumulated ground truth of 652 images (Uhrig et al. 2017): every known pixel, no crop, predictions capped at 80 m.
 
 As the published implementation has it, true depths beyond the cap are judged too (they are few).
+"""
+
+cityscapes = Protocol("cityscapes", crop=watson_crop)
+"""Stereo disparity of Cityscapes above the bonnet: the middle of the image, 1e-3–80 m, median scaling (Watson et al. 2021).
+
+The published numbers are of the 1525 images of ``test``. The truth is semi-global matching: dense, but wrong in places
+(glass, thin things, the image's left edge).
+"""
+
+make3d = Protocol("make3d", max_depth=70.0, log10=True)
+"""The C1 errors of Make3D (Karsch et al. 2012): pixels nearer than 70 m, median scaling, predictions capped at 70 m.
+
+The central crop is the reader's (``data/make3d.py``), since images and laser grids are cut alike.
 """
 
 synthetic = Protocol("synthetic", dense=True)

@@ -33,6 +33,8 @@ HEADINGS = {
     "moving_holes": "holes on moving",
     "movable_holes": "holes on movable",
     "holed_objects": "objects holed",
+    "log10": "log10",
+    "rmse_log10": "RMS log10",
 }
 _LOWER = LOWER_IS_BETTER | (set(HEADINGS) - set(METRICS))
 _Rows = list[list[str]]

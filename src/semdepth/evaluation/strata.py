@@ -31,6 +31,8 @@ MEASURES = {
     "moving_holes": f"share of moving objects' pixels predicted beyond {HOLE_RATIO:g} times their depth",
     "movable_holes": f"share of movable classes' pixels, moving or not, predicted beyond {HOLE_RATIO:g} times their depth",
     "holed_objects": "moving objects at least half of whose pixels are such a hole",
+    "log10": "mean |log10 g − log10 p|, where the protocol asks for it",
+    "rmse_log10": "root of the mean (log10 g − log10 p)², where the protocol asks for it",
     "border_density": "share of labelled pixels on a semantic border",
     "moving_objects": "moving objects in the image",
 }
@@ -92,12 +94,21 @@ def analyse(
         found = count_holes(aligned, annotations.moving)
         measures["moving_holes"] = found.hole_pixels / found.pixels if found.pixels else float("nan")
         measures["holed_objects"] = float(found.holed_objects)
+    if protocol.log10:
+        measures |= _decimal_errors(aligned)
     return sums, measures
 
 
 def _true_depth_edges(aligned: Aligned, max_depth: float) -> Mask:
     """Depth borders of a dense truth; where it is not judged (0: sky; beyond the cap) it counts as the cap."""
     return depth_edges(np.where(aligned.mask, aligned.ground_truth, max_depth))
+
+
+def _decimal_errors(aligned: Aligned) -> dict[str, float]:
+    """Both errors that tables of Make3D call log10: Saxena's and Karsch's mean, and the root mean square that
+    monodepth2's evaluation computes and its descendants compare with (RMSElog / ln 10)."""
+    difference = np.log10(aligned.prediction[aligned.mask] / aligned.ground_truth[aligned.mask])
+    return {"log10": float(np.abs(difference).mean()), "rmse_log10": float(np.sqrt((difference**2).mean()))}
 
 
 def _near_borders(labels: npt.NDArray[Any] | None, edges: Mask | None) -> Mask | None:

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from rich.progress import track
 
+from semdepth.data.catalog import DataConfig, DatasetName
 from semdepth.data.transforms import to_unit_range
 from semdepth.data.video import JudgedFrames
 from semdepth.evaluation.baselines import MeanDepthMap, constant_depth
 from semdepth.evaluation.evaluator import DepthEvaluator, EvaluationResult
-from semdepth.evaluation.protocols import Protocol, flip_post_process, kitti_eigen, synthetic
+from semdepth.evaluation.protocols import Protocol, cityscapes, flip_post_process, kitti_eigen, make3d, synthetic
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.models.network import DepthNetwork
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
@@ -83,9 +84,23 @@ def judge_map(depth_map: MeanDepthMap | None, frames: JudgedFrames, protocol: Pr
     return evaluator.result()
 
 
-def protocol_for(frames: JudgedFrames) -> Protocol:
-    """Return ``synthetic`` for rendered frames, whose depth is exact (they say what moves), else ``kitti_eigen``."""
-    return synthetic if frames.moving(0) is not None else kitti_eigen
+OF_DATASET: dict[DatasetName, Protocol] = {"cityscapes": cityscapes, "make3d": make3d}
+"""Datasets that have a protocol of their own."""
+
+
+def protocol_for(frames: JudgedFrames, data: DataConfig) -> Protocol:
+    """Return how frames are judged unless the user says otherwise.
+
+    Args:
+        frames: with ground truth.
+        data: the options that they were opened with.
+
+    Returns:
+        The dataset's own protocol if it has one; ``synthetic`` for rendered frames, whose depth is exact (they say what
+        moves); else ``kitti_eigen``.
+    """
+    own = OF_DATASET.get(data.name)
+    return own or (synthetic if frames.moving(0) is not None else kitti_eigen)
 
 
 def group_of(name: str) -> str:
