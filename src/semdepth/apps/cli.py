@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
+    "data": "is a folder ready, and what does it lack: semdepth data check DIR",
     "benchmark": "count how often the ranking loss's point pairs are right: semdepth benchmark pairs",
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }
@@ -91,7 +92,7 @@ def run_command(name: str, arguments: list[str]) -> None:
         function(parse_experiment(arguments, experiment_parser(f"semdepth {name}", function.__doc__)))
         return
     parser = Parser(prog=f"semdepth {name}", description=function.__doc__)
-    parser.add_function_arguments(function, as_positional=True)
+    parser.add_function_arguments(function, as_group=False, as_positional=True)
     function(**parser.instantiate(parser.parse_args(arguments)).as_dict())
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from semdepth.data.lidar import velodyne_depth
+from semdepth.data.depth_cache import read_lidar_depth
 from semdepth.data.records import FrameRecord, PngDepth
 from semdepth.geometry.camera import resize_intrinsics
 from semdepth.geometry.rigid import relative_pose
@@ -80,7 +80,7 @@ def read_ground_truth(record: FrameRecord) -> npt.NDArray[np.float32]:
         )
     if isinstance(record.depth, PngDepth):
         return read_depth_png(record.depth.path, record.depth.scale)
-    return velodyne_depth(record.depth.calib_dir, record.depth.scan, record.depth.camera)
+    return read_lidar_depth(record.depth)
 
 
 def read_judged_labels(record: FrameRecord) -> npt.NDArray[np.uint8] | None:
