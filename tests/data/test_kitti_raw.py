@@ -231,7 +231,7 @@ def empty_root(root, folder):
         (split_without_side, "line 1"),
         (empty_split, "names no frame"),
         (missing_split, "split list not found"),
-        (split_of_missing_drive, "drive_0002_sync/image_02 (1 frames, e.g. 1)"),
+        (split_of_missing_drive, "drive_0002_sync/image_02 (1 frames, first 1)"),
         (split_of_missing_frame, "1 of its 1 frames are not under"),
         (split_of_other_camera, "names no frame of cameras"),
         (empty_root, "cvlibs.net"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,12 +80,21 @@ def check(config: DataConfig, against: Path | None, full: bool) -> None:
     Raises:
         InputError: if something is a problem.
     """
-    findings = audit(config, full=full, against=against, each=shown)
+    chatter = logging.getLogger("semdepth.data")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)  # what the reader would say is in the table
+    try:
+        findings = audit(config, full=full, against=against, each=shown)
+    finally:
+        chatter.setLevel(level)
     console = Console()
     console.print(table(findings, f"{config.root} as {config.name}"))
     problems = [finding.topic for finding in findings if finding.state == "problem"]
     if problems:
-        raise InputError(f"{config.root}: not ready ({', '.join(problems)}); the table says how to mend it")
+        raise InputError(
+            f"{config.root}: not ready ({', '.join(problems)}); the table says how to mend it (its options "
+            "are --data.* here, as for train)"
+        )
     warnings = sum(finding.state == "warning" for finding in findings)
     aside = f", with {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
     console.print(f"{config.root}: ready{aside}", highlight=False, soft_wrap=True)
@@ -123,4 +133,5 @@ def depth(config: DataConfig, root: Path, out: Path | None) -> None:
 
 def shown(things: Sequence[Any], what: str) -> Iterable[Any]:
     """Go through things with a progress bar."""
-    return track(things, what, transient=True)
+    console = Console(stderr=True)
+    return track(things, what, transient=True, console=console, disable=not console.is_terminal)

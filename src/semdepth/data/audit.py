@@ -24,7 +24,7 @@ from semdepth.data.records import FrameRecord
 from semdepth.images import IMAGE_SUFFIXES
 from semdepth.runtime import InputError
 
-SAMPLE, PAIRS, PAIRS_FULL = 48, 24, 240
+SAMPLE, PAIRS, PAIRS_FULL = 40, 24, 240
 """Files that are read of each kind, and neighbouring frames that are compared, without and with ``full``."""
 STANDING = 0.1
 """A camera stands where less than this share of the image moves."""
@@ -55,18 +55,20 @@ def audit(config: DataConfig, *, full: bool = False, against: Path | None = None
     """
     if config.name == "synthetic":
         return [Finding("frames", "ok", "synthetic frames are rendered as they are asked for: nothing to check")]
-    findings = [] if against is None else [check_leak(config, against)]
     records, listed = find_records(config)
-    findings += listed
+    leak = [] if against is None else [check_leak(config, against)]
+    findings = [*listed, *leak]
     if not records:
         return findings
     sample = records if full else evenly(records, SAMPLE)
     sizes, images = check_images(records if full else sample, each)
     findings += [images, check_intrinsics(sample, sizes)]
     if not any(finding.topic == "labels" for finding in listed):
-        findings += [check_labels(sample, sizes, each), check_confidence(sample, sizes, each)]
+        findings.append(check_labels(sample, sizes, each))
+    if any(record.labels for record in sample):
+        findings.append(check_confidence(sample, sizes, each))
     if not any(finding.topic == "ground truth" for finding in listed):
-        findings.append(check_ground_truth(records, sample, sizes, each))
+        findings.append(check_ground_truth(records, len(sample), sizes, each))
     findings.append(check_motion(records, PAIRS_FULL if full else PAIRS, each))
     return findings
 

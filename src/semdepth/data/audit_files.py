@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from semdepth.data.findings import Each, Finding, from_error
+from semdepth.data.findings import Each, Finding, evenly, from_error
 from semdepth.data.records import FrameRecord, LidarDepth
 from semdepth.data.video import ASPECT_TOLERANCE, read_ground_truth
 from semdepth.images import image_size, read_confidence, read_labels
@@ -79,7 +79,8 @@ def check_intrinsics(records: Sequence[FrameRecord], sizes: Sizes) -> Finding:
         focal.append(np.degrees(2 * np.arctan(stated[1] / 2 / fx)))
     if not focal:
         return Finding("intrinsics", "warning", "not compared: no image can be read", "mend the images first")
-    return Finding("intrinsics", "ok", f"fit the images; {min(focal):.0f}–{max(focal):.0f}° of view from left to right")
+    angles = "–".join(dict.fromkeys(f"{angle:.0f}" for angle in (min(focal), max(focal))))
+    return Finding("intrinsics", "ok", f"fit the images; {angles}° of view from left to right")
 
 
 def check_labels(records: Sequence[FrameRecord], sizes: Sizes, each: Each) -> Finding:
@@ -169,14 +170,12 @@ def check_confidence(records: Sequence[FrameRecord], sizes: Sizes, each: Each) -
     return Finding("confidence", "ok", text)
 
 
-def check_ground_truth(
-    records: Sequence[FrameRecord], sample: Sequence[FrameRecord], sizes: Sizes, each: Each
-) -> Finding:
+def check_ground_truth(records: Sequence[FrameRecord], sample: int, sizes: Sizes, each: Each) -> Finding:
     """Read ground truth: how many frames have it, how many pixels, and are these metres?"""
-    count = sum(record.depth is not None for record in records)
-    if not count:
+    judged = [record for record in records if record.depth is not None]
+    if not judged:
         return Finding("ground truth", "ok", "none: frames can be learnt from, not judged on")
-    known = [record for record in sample if record.depth is not None] or [r for r in records if r.depth is not None][:8]
+    known = evenly(judged, sample)
     shares, medians = [], []
     for record in each(known, "ground truth"):
         try:
@@ -191,7 +190,7 @@ def check_ground_truth(
         if (depth > 0).any():
             medians.append(float(np.median(depth[depth > 0])))
     cached = sum(isinstance(r.depth, LidarDepth) and r.depth.cached is not None for r in records)
-    text = f"{count} of {len(records)} frames, {len(known)} read: {np.mean(shares):.1%} of the pixels are known"
+    text = f"{len(judged)} of {len(records)} frames, {len(known)} read: {np.mean(shares):.1%} of the pixels are known"
     if not medians:
         return Finding("ground truth", "problem", text, "the files hold no depth; write or download them again")
     text += f", median {np.median(medians):.1f} m" + (f"; {cached} from PNGs made of lidar" if cached else "")

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -83,8 +84,12 @@ def read_lidar_depth(depth: LidarDepth) -> np.ndarray:
     return values
 
 
-def is_current(depth: LidarDepth) -> bool:
-    """Return whether the PNG is whole and made from this scan and calibration.
+def is_current(depth: LidarDepth, whole: bool = False) -> bool:
+    """Return whether the PNG is made from this scan and calibration.
+
+    Args:
+        depth: scan and PNG.
+        whole: decode it too: a PNG that is cut off still begins with its stamp.
 
     Raises:
         InputError: if the scan or the calibration cannot be used.
@@ -94,6 +99,8 @@ def is_current(depth: LidarDepth) -> bool:
     try:
         with Image.open(depth.cached) as image:
             made_from = image.info.get(STAMP)
+            if whole:
+                image.load()
     except (OSError, SyntaxError, ValueError):
         return False
     return bool(made_from == stamp(depth))
@@ -133,7 +140,7 @@ def write_depth(depths: Sequence[LidarDepth], out: Path | None = None, each: Pas
     written, kept, unusable = 0, 0, []
     for depth in each(depths):
         to = cache_folder(depth.scan.parents[2], depth.camera, out) / f"{depth.scan.stem}.png"
-        if is_current(LidarDepth(depth.calib_dir, depth.scan, depth.camera, cached=to if to.exists() else None)):
+        if is_current(replace(depth, cached=to if to.exists() else None), whole=True):
             kept += 1
             continue
         camera_from_lidar(depth.calib_dir, depth.camera)  # a calibration that cannot be used stops everything
@@ -163,4 +170,5 @@ def _save(depth: np.ndarray, to: Path, made_from: str) -> None:
             f"{to}: cannot be written ({error.strerror}); check the folder, or give another --out"
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

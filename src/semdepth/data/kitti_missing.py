@@ -31,9 +31,8 @@ def require_listed(
     """
     missing = [frame for frame in wanted if frame[2] not in frames.get(frame[:2], {})]
     if missing:
-        there = "none" if len(missing) == len(wanted) else f"{len(wanted) - len(missing)}"
         raise InputError(
-            f"{split}: {len(missing)} of its {len(wanted)} frames are not under {root} ({there} there); missing are "
+            f"{split}: {len(missing)} of its {len(wanted)} frames are not under {root}: "
             f"{by_drive(missing)}; {_download(missing[0])}, or choose drives and cameras that are there"
         )
     dates = sorted({drive[:10] for drive, _, _ in wanted})
@@ -50,7 +49,7 @@ def by_drive(frames: Sequence[Frame]) -> str:
     dates = Counter(drive[:10] for drive in {frame[0] for frame in frames})
     drives = sum(dates.values())
     named = [
-        f"{drive}/image_{camera:02d} ({count} frames, e.g. {next(f[2] for f in frames if f[:2] == (drive, camera))})"
+        f"{drive}/image_{camera:02d} ({count} frames, first {next(f[2] for f in frames if f[:2] == (drive, camera))})"
         for (drive, camera), count in counts.most_common(SHOWN)
     ]
     more = f" and {len(counts) - SHOWN} more camera folders" if len(counts) > SHOWN else ""
