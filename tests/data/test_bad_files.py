@@ -122,7 +122,7 @@ CASES = [
     *((file, web_page, "in no image format known") for file in (IMAGE, SOURCE, LABELS, ENTROPY)),
     *((file, folder, "is a folder") for file in (IMAGE, LABELS, ENTROPY, SCAN)),
     *((file, half_size, "must have its size") for file in (SOURCE, LABELS, ENTROPY)),
-    (IMAGE, cropped, "its calibration speaks of 80×24; give the original images"),
+    (IMAGE, cropped, "0000000001.png beside it is 50×24; what belongs to a frame must have its size"),
     (IMAGE, floats, "floating-point"),
     *((file, rgb, "mode RGB; write an 8-bit PNG of one channel") for file in (LABELS, ENTROPY)),
     *((file, sixteen_bit, "write an 8-bit PNG of one channel") for file in (LABELS, ENTROPY)),

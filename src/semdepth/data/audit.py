@@ -76,8 +76,17 @@ def audit(config: DataConfig, *, full: bool = False, against: Path | None = None
 def find_records(config: DataConfig) -> tuple[list[FrameRecord], list[Finding]]:
     """Return what there is of the records that the options ask for, and what there is not.
 
-    Each demand is made in turn, so that a missing folder of labels does not hide a missing half of the frames.
+    If not all of it is there, each demand is made in turn, so that a missing folder of labels does not hide a missing half of
+    the frames.
     """
+    try:
+        records = list_records(config)
+        return records, [check_frames(records, config)]
+    except InputError:
+        return _find_piecemeal(config)
+
+
+def _find_piecemeal(config: DataConfig) -> tuple[list[FrameRecord], list[Finding]]:
     demands: list[tuple[str, dict[str, Any]]] = [("labels", {"labels": "none"})]
     if config.name == "kitti_raw":
         demands += [("ground truth", {"require_depth": False, "ground_truth": "none"}), ("list", {"split": None})]

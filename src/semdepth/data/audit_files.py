@@ -39,8 +39,10 @@ def check_images(records: Sequence[FrameRecord], each: Each) -> tuple[Sizes, Fin
             errors.append(error)
     if errors:
         return sizes, from_error("images", errors[0], f"{len(errors)} of {len(paths)} cannot be read, e.g. ")
-    for folder in dict.fromkeys(path.parent for path in paths):
-        found = Counter(sizes[path] for path in paths if path.parent == folder)
+    by_folder: dict[Path, Counter[tuple[int, int]]] = {}
+    for path, size in sizes.items():
+        by_folder.setdefault(path.parent, Counter())[size] += 1
+    for folder, found in by_folder.items():
         if len(found) > 1:
             text = f"{folder}: images of one sequence differ in size: {_sizes(found)}"
             return sizes, Finding("images", "problem", text, "resize them alike, or put each video into its own folder")
