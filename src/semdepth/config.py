@@ -24,6 +24,8 @@ class Experiment:
     """What is learnt from."""
     validation: DataConfig | None = None
     """What the network is judged on while it trains (needs ground truth); None: not judged."""
+    allow_leak: bool = False
+    """Train although drives are both learnt from and judged on; the numbers then tell less than they seem to."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """What the networks see of a frame."""
     network: NetworkConfig = field(default_factory=NetworkConfig)

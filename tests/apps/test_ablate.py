@@ -21,6 +21,7 @@ def recipe(world: Path, tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     size = "height: 64, width: 128"
     path.write_text(
+        "allow_leak: true\n"
         f"data: {{root: {world}, {size}}}\n"
         f"validation: {{root: {world}, {size}, labels: exact, frames: [0, 2]}}\n"
         "network: {encoder: resnet10-small, pose_encoder: resnet10-small, decoder_channels: [8, 8, 16, 16, 32]}\n"

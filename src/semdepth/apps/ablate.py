@@ -14,6 +14,7 @@ from semdepth.apps.evaluate import judged_data
 from semdepth.apps.recipes import RUN_CONFIG, flatten, load_experiment, parse_experiment, save_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import DataConfig, open_dataset
+from semdepth.data.leaks import refuse_leak
 from semdepth.data.synthetic_frames import SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.evaluation.report import write_json, write_text
@@ -151,10 +152,13 @@ def check(cell: Cell, datasets: Datasets) -> None:
     """Find out before the first step of the grid what would stop it later.
 
     Raises:
-        InputError: if data is missing, or the run's folder holds a run of another schedule.
+        InputError: if data is missing, drives are also judged on, or the run's folder holds a run of another schedule.
     """
-    for data in (cell.experiment.data, *cell.sets.values()):
-        datasets(data)
+    learnt = datasets(cell.experiment.data)
+    for name, data in cell.sets.items():
+        judged = datasets(data)
+        if not cell.experiment.allow_leak:
+            refuse_leak(learnt, judged, name if name == VALIDATION else f"tests.{name}")
     if not (cell.experiment.run / RUN_CONFIG).exists():
         return
     old, new = flatten(load_experiment(cell.experiment.run)), flatten(cell.experiment)

@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
+    "data": "is a folder ready, and what does it lack: semdepth data check DIR",
     "benchmark": "measure the ranking loss's point pairs, or the metric scale: semdepth benchmark scale",
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }
@@ -94,7 +95,7 @@ def run_command(name: str, arguments: list[str]) -> None:
         function(parse_experiment(arguments, experiment_parser(f"semdepth {name}", function.__doc__)))
         return
     parser = Parser(prog=f"semdepth {name}", description=function.__doc__)
-    parser.add_function_arguments(function, as_positional=True)
+    parser.add_function_arguments(function, as_group=False, as_positional=True)
     function(**parser.instantiate(parser.parse_args(arguments)).as_dict())
 
 

@@ -16,7 +16,9 @@ from rich.progress import track
 from semdepth.apps.recipes import RUN_CONFIG, load_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import MAY_LACK_DEPTH, DataConfig, open_dataset
-from semdepth.data.video import JudgedFrames
+from semdepth.data.leaks import describe, drives_learnt_from, drives_of, shared_drives
+from semdepth.data.synthetic_frames import SyntheticFrames
+from semdepth.data.video import FrameDataset, JudgedFrames
 from semdepth.evaluation import report
 from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
@@ -63,6 +65,7 @@ def evaluate(
     network, header = load_depth_network(weights)
     judged = judged_data(experiment, data, trained_size(weights, network, header))
     frames = open_dataset(judged)
+    warn_of_leak(experiment, frames)
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
@@ -95,6 +98,13 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tup
     height, width = image_size
     needed = chosen.name in MAY_LACK_DEPTH
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
+
+
+def warn_of_leak(experiment: Experiment, frames: FrameDataset | SyntheticFrames) -> None:
+    """Say so if the run has learnt from drives that it is judged on now."""
+    learnt, judged = drives_learnt_from(experiment.data), drives_of(frames)
+    if shared := shared_drives(learnt, judged):
+        logger.warning("These numbers are better than they should be: %s", describe(shared, learnt, judged))
 
 
 def require_writable(out: Path) -> Path:

@@ -15,9 +15,9 @@ from semdepth.runtime import InputError, require_file
 RUN_CONFIG = "config.yaml"
 """The file in a run's folder that holds its resolved experiment."""
 MAY_CHANGE = (
-    "run", "data.root", "validation.root", "data.cache", "trainer.steps", "trainer.epochs", "trainer.workers",
-    "trainer.accelerator", "trainer.devices", "trainer.nodes", "trainer.log_every", "trainer.checkpoint_every",
-    "trainer.validate_every", "trainer.panel_every",
+    "run", "allow_leak", "data.root", "validation.root", "data.depth_cache", "validation.depth_cache", "data.cache",
+    "trainer.steps", "trainer.epochs", "trainer.workers", "trainer.accelerator", "trainer.devices", "trainer.nodes",
+    "trainer.log_every", "trainer.checkpoint_every", "trainer.validate_every", "trainer.panel_every",
 )  # fmt: skip
 """What may differ when a run is taken up again: where and how long, not what."""
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from semdepth.apps.recipes import refuse_other_run, save_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import open_dataset
+from semdepth.data.leaks import refuse_leak
 from semdepth.runtime import logger
 from semdepth.training.trainer import Trainer, Validate
 from semdepth.training.validation import Validation, protocol_for
@@ -19,12 +20,15 @@ def train(experiment: Experiment) -> None:
 
     Give a recipe and change what you like: semdepth train --config recipes/kitti_r18.yaml --data.root DIR. The run's
     folder keeps the resolved options, checkpoints, weights, curves and panels; the same command resumes a run that was
-    interrupted. The file --validation.* describes, if any, needs ground truth and is only ever judged on.
+    interrupted. The file --validation.* describes, if any, needs ground truth and is only ever judged on; it
+    may share no drive with the training frames, unless --allow_leak true.
     """
     dataset = open_dataset(experiment.data)
     validate: Validate | None = None
     if experiment.validation is not None:
         judged = open_dataset(replace(experiment.validation, offsets=()))
+        if not experiment.allow_leak:
+            refuse_leak(dataset, judged, "validation")
         validate = Validation(judged, protocol_for(judged, experiment.validation))
     refuse_other_run(experiment)
     trainer = Trainer(

@@ -51,6 +51,8 @@ class DataConfig:
     ``make3d`` has none whatever this says."""
     ground_truth: GroundTruth = "auto"
     """``kitti_raw``: which depth to judge by, where it is there."""
+    depth_cache: Path | None = None
+    """``kitti_raw``: folder that `semdepth data depth --out` wrote lidar depth to; none: beside the scans, if at all."""
     require_depth: bool = False
     """``kitti_raw``, ``cityscapes``: leave out frames without ground truth; set it for judging."""
     with_depth: bool = False
@@ -91,6 +93,7 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "cameras": ("kitti_raw", "kitti_odometry"),
     "frames": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
     "ground_truth": ("kitti_raw",),
+    "depth_cache": ("kitti_raw",),
     "require_depth": MAY_LACK_DEPTH,
     "intrinsics": ("folder",),
     "fov_deg": ("folder",),
@@ -143,6 +146,7 @@ def _raw(config: DataConfig, root: Path) -> list[FrameRecord]:
         offsets=config.offsets,
         labels=config.labels,
         ground_truth=config.ground_truth,
+        depth_cache=config.depth_cache,
         require_depth=config.require_depth,
         drives=config.sequences,
     )

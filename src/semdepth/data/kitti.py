@@ -5,6 +5,7 @@
     <root>/2011_09_26/calib_cam_to_cam.txt, calib_velo_to_cam.txt
     <root>/2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png (or .jpg)
                                                  velodyne_points/data/0000000069.bin
+                                                 velodyne_depth_02/data/0000000069.png   made of it, by `semdepth data depth`
                                                  segmentation_02/data/0000000069.png     pseudo-labels, trainIds
                                                  segmentation_02/entropy/0000000069.png  their entropy (optional)
     rendered worlds only:                        depth_02/data, labels_02/data, moving_02/data, poses_02.txt
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from semdepth.data.calibration import matrix, pinhole, read_calibration, read_poses, rectified_size
+from semdepth.data.depth_cache import lidar_depths
+from semdepth.data.kitti_missing import DOWNLOAD, Frame, by_drive, require_listed
 from semdepth.data.lidar import velodyne_depth
 from semdepth.data.records import (
     FrameRecord,
@@ -45,11 +49,6 @@ GroundTruth = Literal["auto", "lidar", "improved", "none"]
 
 SIDES = {2: "l", 3: "r"}
 CAMERAS = {side: camera for camera, side in SIDES.items()}
-DOWNLOAD = "give the folder that holds 2011_09_26 and the other dates (cvlibs.net/datasets/kitti/raw_data.php)"
-
-
-Frame = tuple[str, int, int]
-"""Drive, camera, frame number."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def kitti_raw(
     offsets: Sequence[int] = (-1, 1),
     labels: LabelKind = "none",
     ground_truth: GroundTruth = "auto",
+    depth_cache: Path | None = None,
     require_depth: bool = False,
     drives: Sequence[str] = (),
 ) -> list[FrameRecord]:
@@ -87,6 +87,7 @@ def kitti_raw(
         offsets: frame offsets of the sources; frames without all these neighbours are left out.
         labels: which labels to attach.
         ground_truth: which depth to attach, where it is there.
+        depth_cache: folder that lidar depth was written to (``semdepth data depth --out``); None: beside the scans.
         require_depth: leave out frames without ground truth (evaluation).
         drives: names of the drives to take; empty: all.
 
@@ -104,11 +105,16 @@ def kitti_raw(
     listed = None if split is None else _choose(read_split(split), cameras, drives, Path(split))
     pairs = [(d, c) for d in folders for c in cameras if _images(folders[d], c).is_dir()]
     if listed is not None:
-        _require_drives(listed, pairs, root, Path(split or ""))
-        pairs = list(dict.fromkeys((drive, camera) for drive, camera, _ in listed))
-    views = {(d, c): _view(folders[d], c, labels, ground_truth) for d, c in pairs}
-    wanted = listed or [(d, c, number) for (d, c), view in views.items() for number in view.frames]
-    return _records(views, wanted, offsets, require_depth, root)
+        pairs = [pair for pair in dict.fromkeys(frame[:2] for frame in listed) if pair in pairs]
+    frames = {(d, c): numbered_files(_images(folders[d], c)) for d, c in pairs}
+    if listed is not None:
+        require_listed(listed, frames, root, Path(split or ""))
+    views = {
+        (d, c): _view(folders[d], c, images, labels, _depth(folders[d], c, ground_truth, depth_cache))
+        for (d, c), images in frames.items()
+    }
+    wanted = listed or [(d, c, number) for (d, c), images in frames.items() for number in images]
+    return _records(views, wanted, offsets, require_depth, root if split is None else Path(split))
 
 
 def read_split(path: str | Path) -> list[Frame]:
@@ -146,16 +152,6 @@ def _choose(frames: list[Frame], cameras: Sequence[int], drives: Sequence[str], 
     return chosen
 
 
-def _require_drives(listed: list[Frame], pairs: list[tuple[str, int]], root: Path, split: Path) -> None:
-    missing = [pair for pair in dict.fromkeys(frame[:2] for frame in listed) if pair not in pairs]
-    if missing:
-        drive, camera = missing[0]
-        raise InputError(
-            f"{root / drive[:10] / drive / f'image_{camera:02d}'}: not found, as {len(missing)} camera folders that "
-            f"{split} names; download them, or choose drives and cameras that are there"
-        )
-
-
 def _drive_name(drive: str) -> str:
     return drive.rstrip("/").rpartition("/")[2]
 
@@ -177,9 +173,10 @@ def _drive_folders(root: Path, drives: Sequence[str]) -> dict[str, Path]:
     return {name: found[name] for name in names}
 
 
-def _view(drive: Path, camera: int, labels: LabelKind, ground_truth: GroundTruth) -> _View:
+def _view(
+    drive: Path, camera: int, frames: dict[int, Path], labels: LabelKind, depth: dict[int, PngDepth | LidarDepth]
+) -> _View:
     """List the files of one camera of a drive."""
-    frames = numbered_files(_images(drive, camera))
     if not frames:
         raise InputError(f"{_images(drive, camera)}: no images named by frame number; download the drive again")
     calib_file = drive.parent / "calib_cam_to_cam.txt"
@@ -194,7 +191,7 @@ def _view(drive: Path, camera: int, labels: LabelKind, ground_truth: GroundTruth
         camera=camera,
         frames=frames,
         labels=label_folder(label_dirs[labels] / "data" if labels in label_dirs else None),
-        depth=_depth(drive, camera, ground_truth),
+        depth=depth,
         moving=numbered_files(drive / f"moving_{camera:02d}" / "data", {".png"}),
         poses=poses,
         intrinsics=pinhole(matrix(calibration, f"P_rect_{camera:02d}", (3, 4), calib_file), calib_file),
@@ -202,7 +199,9 @@ def _view(drive: Path, camera: int, labels: LabelKind, ground_truth: GroundTruth
     )
 
 
-def _depth(drive: Path, camera: int, ground_truth: GroundTruth) -> dict[int, PngDepth | LidarDepth]:
+def _depth(
+    drive: Path, camera: int, ground_truth: GroundTruth, depth_cache: Path | None
+) -> dict[int, PngDepth | LidarDepth]:
     """Return the ground truth of every frame that has one."""
     exact = drive / f"depth_{camera:02d}" / "data"
     if ground_truth == "none":
@@ -214,8 +213,7 @@ def _depth(drive: Path, camera: int, ground_truth: GroundTruth) -> dict[int, Png
         improved = [folder / inner for folder in (drive, root / "train" / drive.name, root / "val" / drive.name)]
         folders = [exact] if ground_truth == "auto" else improved
         return {number: PngDepth(p) for folder in folders for number, p in numbered_files(folder, {".png"}).items()}
-    scans = numbered_files(drive / "velodyne_points" / "data", {".bin"})
-    return {number: LidarDepth(drive.parent, scan, camera) for number, scan in scans.items()}
+    return dict(lidar_depths(drive, camera, depth_cache))
 
 
 def _record(view: _View, number: int, offsets: tuple[int, ...]) -> FrameRecord | None:
@@ -242,21 +240,22 @@ def _record(view: _View, number: int, offsets: tuple[int, ...]) -> FrameRecord |
 
 
 def _records(
-    views: dict[tuple[str, int], _View], wanted: list[Frame], offsets: tuple[int, ...], require_depth: bool, root: Path
+    views: dict[tuple[str, int], _View], wanted: list[Frame], offsets: tuple[int, ...], require_depth: bool, where: Path
 ) -> list[FrameRecord]:
-    missing = [frame for frame in wanted if frame[2] not in views[frame[:2]].frames]
-    if missing:
-        drive, camera, number = missing[0]
-        raise InputError(
-            f"{_images(views[drive, camera].drive, camera)}/{number:010d}.png: not found, as {len(missing)} of the "
-            f"{len(wanted)} frames of the split list; download the drives again"
-        )
-    found = [record for d, c, number in wanted if (record := _record(views[d, c], number, offsets)) is not None]
+    """Return the records of the frames that have what they need; ``where`` they were named: the list, or the root."""
+    records = {frame: _record(views[frame[:2]], frame[2], offsets) for frame in wanted}
+    found = [record for frame in wanted if (record := records[frame]) is not None]
     if not found:
-        raise InputError(f"{root}: none of {len(wanted)} frames has neighbours at {offsets}; check offsets and frames")
+        raise InputError(f"{where}: none of {len(wanted)} frames has neighbours at {offsets}; check offsets and frames")
     kept = [record for record in found if record.depth is not None] if require_depth else found
     if not kept:
-        raise InputError(f"{root}: none of {len(found)} frames has ground truth depth; download it or check the drives")
+        raise InputError(
+            f"{where}: none of {len(found)} frames has ground truth depth; download it or check the drives"
+        )
     if len(kept) < len(wanted):
-        logger.info("%s: %d of %d frames have what they need (neighbours, depth)", root, len(kept), len(wanted))
+        left_out = [f for f in wanted if (r := records[f]) is None or (require_depth and r.depth is None)]
+        lacks = "neighbours or ground truth" if require_depth else "neighbours"
+        # Of a list, every frame is expected to serve; of whole drives, the first and the last never have neighbours.
+        level, drives = (logging.WARNING, f": {by_drive(left_out)}") if where.is_file() else (logging.INFO, "")
+        logger.log(level, "%s: %d of %d frames lack %s%s", where, len(left_out), len(wanted), lacks, drives)
     return kept

@@ -34,8 +34,12 @@ def read_scan(path: str | Path) -> npt.NDArray[np.float32]:
 
 
 @lru_cache(maxsize=16)
-def _camera_from_lidar(calib_dir: Path, camera: int) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:
-    """Return the (3, 4) projection of lidar points into the rectified camera, and the image's (H, W)."""
+def camera_from_lidar(calib_dir: Path, camera: int) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:
+    """Return the (3, 4) projection of lidar points into the rectified camera, and the image's (H, W).
+
+    Raises:
+        InputError: if a calibration file of the date is missing or malformed.
+    """
     cam_file, velo_file = calib_dir / "calib_cam_to_cam.txt", calib_dir / "calib_velo_to_cam.txt"
     cam, velo = read_calibration(cam_file), read_calibration(velo_file)
     camera_from_lidar = np.eye(4)
@@ -66,7 +70,7 @@ def velodyne_depth(calib_dir: str | Path, bin_path: str | Path, camera: int = 2)
     Raises:
         InputError: if a file is missing or malformed.
     """
-    projection, (height, width) = _camera_from_lidar(Path(calib_dir), camera)
+    projection, (height, width) = camera_from_lidar(Path(calib_dir), camera)
     points = read_scan(bin_path).astype(np.float64)
     points[:, 3] = 1.0
     u, v, depth = projection @ points[points[:, 0] >= 0].T

@@ -61,7 +61,9 @@ def kitti_odometry(
     base = require_folder(root / "sequences", "folder of sequences", DOWNLOAD)
     names = list(sequences) or sorted(p.name for p in base.iterdir() if (p / f"image_{camera}").is_dir())
     if not names:
-        raise InputError(f"{base}: no sequence with image_{camera}; {DOWNLOAD}, or choose another camera")
+        there = sorted({p.name.removeprefix("image_") for p in base.glob("*/image_[0-3]")})
+        mend = f"there is camera {' and '.join(there)}: set cameras [{there[0]}]" if there else DOWNLOAD
+        raise InputError(f"{base}: no sequence with image_{camera}; {mend}")
     records = [record for name in names for record in _sequence(root, name, camera, offsets, labels)]
     if not records:
         raise InputError(

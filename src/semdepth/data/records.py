@@ -36,6 +36,8 @@ class LidarDepth:
     calib_dir: Path
     scan: Path
     camera: int = 2
+    cached: Path | None = None
+    """16-bit PNG of the same depth (``semdepth.data.depth_cache``), read in place of the scan."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from semdepth.data.lidar import velodyne_depth
+from semdepth.data.depth_cache import read_lidar_depth
 from semdepth.data.make3d import read_laser_grid
 from semdepth.data.records import Depth, FrameRecord, LidarDepth, PngDepth, StereoDepth, kept_rows
 from semdepth.geometry.camera import crop_intrinsics, resize_intrinsics
@@ -95,7 +95,7 @@ def _whole_depth(depth: Depth, stated: tuple[int, int] | None) -> npt.NDArray[np
     if isinstance(depth, PngDepth):
         return read_depth_png(depth.path, depth.scale)
     if isinstance(depth, LidarDepth):
-        return velodyne_depth(depth.calib_dir, depth.scan, depth.camera)
+        return read_lidar_depth(depth)
     if isinstance(depth, StereoDepth):
         disparity = read_disparity_png(depth.path)
         _require_aspect(depth.path, disparity.shape, stated or disparity.shape)

@@ -1,0 +1,116 @@
+"""Leaks: drives that are both learnt from and judged on, which makes the numbers better than they are.
+
+Frames of one drive resemble each other, so the drive, not the frame, is what must not be shared. Lists that were published for
+training have contained drives of the usual test list; nobody sees that in a table of errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from semdepth.data.catalog import DataConfig, list_records
+from semdepth.data.kitti import read_split
+from semdepth.data.records import FrameRecord
+from semdepth.data.synthetic_frames import SyntheticFrames
+from semdepth.data.video import FrameDataset
+from semdepth.runtime import InputError
+
+_KITTI_DRIVE = re.compile(r"2011_\d\d_\d\d_drive_\d{4}")
+_KITTI_SEQUENCE = re.compile(r"(\d\d)/\d{6}/[0-3]")
+SEQUENCE_DRIVES = {
+    "00": "2011_10_03_drive_0027", "01": "2011_10_03_drive_0042", "02": "2011_10_03_drive_0034",
+    "03": "2011_09_26_drive_0067", "04": "2011_09_30_drive_0016", "05": "2011_09_30_drive_0018",
+    "06": "2011_09_30_drive_0020", "07": "2011_09_30_drive_0027", "08": "2011_09_30_drive_0028",
+    "09": "2011_09_30_drive_0033", "10": "2011_09_30_drive_0034",
+}  # fmt: skip
+"""KITTI odometry's sequences are cut out of these raw drives (its development kit says so); 11–20 are not told."""
+
+
+def drive_of(record: FrameRecord) -> str:
+    """Return what stands for the drive of a frame, the same for whoever reads it.
+
+    A KITTI drive is its name, wherever it lies, and an odometry sequence is the raw drive that it was cut from. Anything else is
+    a folder: rendered worlds and home-made videos of one name in two places are two drives.
+    """
+    if named := _KITTI_DRIVE.match(record.name):
+        return named.group()
+    if (sequence := _KITTI_SEQUENCE.fullmatch(record.name)) and sequence[1] in SEQUENCE_DRIVES:
+        return SEQUENCE_DRIVES[sequence[1]]
+    folder = record.image.resolve().parent
+    return str(folder.parents[1] if folder.name == "data" else folder)
+
+
+def drives_of(frames: FrameDataset | SyntheticFrames) -> Counter[str]:
+    """Return the drives of a dataset, and how many frames it has of each."""
+    if isinstance(frames, FrameDataset):
+        return Counter(drive_of(record) for record in frames.records)
+    return Counter(frames.name(index).partition("/")[0] for index in range(len(frames)))
+
+
+def drives_of_list(path: Path, root: Path | None) -> Counter[str]:
+    """Return the drives of a list of ``drive frame side`` lines, of frames that need not be there.
+
+    Args:
+        path: the list.
+        root: where drives that are not KITTI's own are looked for.
+
+    Raises:
+        InputError: if the list cannot be used.
+    """
+    named = Counter(drive for drive, _, _ in read_split(path))
+    return Counter({_listed_drive(drive, root): count for drive, count in named.items()})
+
+
+def _listed_drive(drive: str, root: Path | None) -> str:
+    if named := _KITTI_DRIVE.match(drive):
+        return named.group()
+    return str((root / drive[:10] / drive).resolve()) if root else drive
+
+
+def drives_learnt_from(config: DataConfig) -> Counter[str]:
+    """Return the drives of a training set that need not be there any more; empty where that cannot be told.
+
+    Synthetic drives are not told: their worlds are chosen by split, and no two splits share one.
+    """
+    try:
+        if config.name == "kitti_raw" and config.split is not None:
+            return drives_of_list(config.split, config.root)
+        return Counter(drive_of(record) for record in list_records(config)) if config.root else Counter()
+    except InputError:
+        return Counter()
+
+
+def shared_drives(learnt: Mapping[str, int], judged: Collection[str]) -> list[str]:
+    """Return the drives in both, sorted."""
+    return sorted(learnt.keys() & set(judged))
+
+
+def describe(shared: Iterable[str], learnt: Mapping[str, int], judged: Collection[str], shown: int = 3) -> str:
+    """Return e.g. ``2 of the 28 drives judged on are also learnt from (90 frames): A, B``."""
+    shared = list(shared)
+    names = ", ".join(shared[:shown]) + (f" and {len(shared) - shown} more" if len(shared) > shown else "")
+    count = sum(learnt[drive] for drive in shared)
+    verb = "is" if len(shared) == 1 else "are"
+    return f"{len(shared)} of the {len(judged)} drives judged on {verb} also learnt from ({count} frames): {names}"
+
+
+def refuse_leak(learnt: FrameDataset | SyntheticFrames, judged: FrameDataset | SyntheticFrames, what: str) -> None:
+    """Make sure that no drive is both learnt from and judged on.
+
+    Args:
+        learnt: what is learnt from.
+        judged: what is judged on.
+        what: the option that names the latter, for the message.
+
+    Raises:
+        InputError: if they share drives.
+    """
+    ours, theirs = drives_of(learnt), drives_of(judged)
+    if shared := shared_drives(ours, theirs):
+        raise InputError(
+            f"data and {what}: {describe(shared, ours, theirs)}; choose other drives (data.sequences, data.split), or "
+            "set --allow_leak true and report no such number"
+        )

@@ -1,0 +1,278 @@
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from semdepth.data.audit import audit, recognise
+from semdepth.data.catalog import DataConfig
+from semdepth.data.findings import evenly, from_error
+from semdepth.labels import CLASSES, palette
+from semdepth.runtime import InputError
+
+SHAPE = (24, 80)
+
+
+@pytest.fixture
+def drive(raw_drive) -> Path:
+    """A drive of six frames with labels, entropy and exact truth, whose camera moves sideways."""
+    folder = raw_drive(frames=6, exact=True)
+    noise = np.random.default_rng(0).integers(0, 256, (SHAPE[0], 200, 3), dtype=np.uint8)
+    strip = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1))
+    for i in range(6):
+        entropy = np.random.default_rng(i).integers(0, 90, SHAPE, dtype=np.uint8)
+        Image.fromarray(entropy).save(folder / "segmentation_02" / "entropy" / f"{i:010d}.png")
+        strip.crop((6 * i, 0, 6 * i + SHAPE[1], SHAPE[0])).save(folder / "image_02" / "data" / f"{i:010d}.png")
+    return folder
+
+
+def options(drive: Path, **changes) -> DataConfig:
+    return dataclasses.replace(DataConfig(root=drive.parents[1]), **changes)
+
+
+def by_topic(config: DataConfig, **how):
+    return {finding.topic: finding for finding in audit(config, **how)}
+
+
+def test_a_ready_folder_has_no_problem(drive):
+    found = by_topic(options(drive))
+    assert list(found) == ["frames", "images", "intrinsics", "labels", "confidence", "ground truth", "motion"]
+    assert {finding.state for finding in found.values()} == {"ok"}, found
+    assert not any(finding.mend for finding in found.values())
+    assert "4 frames of 1 sequence" in found["frames"].text
+    assert "2 more have not" in found["frames"].text
+    assert found["images"].text == "6 read, 80×24"
+    assert "77° of view" in found["intrinsics"].text
+    assert "100.0% of the pixels are known, median 3.5 m" in found["ground truth"].text
+    assert found["motion"].text == "the camera stands in 0 of 4 pairs of frames"
+
+
+def labels(drive: Path, change) -> None:
+    for path in sorted((drive / "segmentation_02" / "data").iterdir()):
+        Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+def raw_ids(drive):
+    ids = np.array([c.label_id for c in CLASSES], dtype=np.uint8)
+    labels(drive, lambda values: ids[values])
+
+
+def colours(drive):
+    labels(drive, lambda values: palette()[values])
+
+
+def other_colours(drive):
+    labels(drive, lambda values: np.repeat(values[..., None] * 3 + 1, 3, axis=2))
+
+
+def value_37(drive):
+    labels(drive, lambda values: np.where(values == 3, 37, values).astype(np.uint8))
+
+
+def all_ignored(drive):
+    labels(drive, lambda values: np.full_like(values, 255))
+
+
+def two_classes(drive):
+    labels(drive, lambda values: (values > 9).astype(np.uint8))
+
+
+def small_labels(drive):
+    labels(drive, lambda values: values[::2, ::2])
+
+
+def no_labels(drive):
+    shutil.rmtree(drive / "segmentation_02")
+
+
+def swapped_entropy(drive):
+    for path in (drive / "segmentation_02" / "entropy").iterdir():
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+
+
+def constant_entropy(drive):
+    for path in (drive / "segmentation_02" / "entropy").iterdir():
+        Image.new("L", SHAPE[::-1], 0).save(path)
+
+
+def small_entropy(drive):
+    for path in (drive / "segmentation_02" / "entropy").iterdir():
+        Image.new("L", (40, 12)).save(path)
+
+
+def truncated_image(drive):
+    path = drive / "image_02" / "data" / "0000000002.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def image_of_another_size(drive):
+    Image.new("RGB", (40, 12)).save(drive / "image_02" / "data" / "0000000002.png")
+
+
+def calibration_of_another_size(drive):
+    file = drive.parent / "calib_cam_to_cam.txt"
+    file.write_text(
+        file.read_text().replace("S_rect_02: 80 24", "").replace("50 0 39.5 0 0 50 11.5", "100 0 80 0 0 100 23")
+    )
+
+
+def focal_length_in_millimetres(drive):
+    file = drive.parent / "calib_cam_to_cam.txt"
+    file.write_text(file.read_text().replace("50 0 39.5 0 0 50", "4 0 39.5 0 0 4"))
+
+
+def oblong_pixels(drive):
+    file = drive.parent / "calib_cam_to_cam.txt"
+    file.write_text(file.read_text().replace("50 0 39.5 0 0 50", "50 0 39.5 0 0 70"))
+
+
+def cropped_images(drive):
+    for path in (drive / "image_02" / "data").iterdir():
+        Image.open(path).crop((0, 0, 60, 24)).save(path)
+
+
+def standing_camera(drive):
+    for i in range(1, 6):
+        shutil.copy(drive / "image_02/data/0000000000.png", drive / f"image_02/data/{i:010d}.png")
+
+
+def stopping_camera(drive):
+    for i in range(2, 6):
+        shutil.copy(drive / "image_02/data/0000000001.png", drive / f"image_02/data/{i:010d}.png")
+
+
+def blank_images(drive):
+    for path in (drive / "image_02" / "data").iterdir():
+        Image.new("RGB", SHAPE[::-1]).save(path)
+
+
+def empty_truth(drive):
+    for path in (drive / "depth_02" / "data").iterdir():
+        Image.fromarray(np.zeros(SHAPE, np.uint16)).save(path)
+
+
+def truth_in_centimetres(drive):
+    for path in (drive / "depth_02" / "data").iterdir():
+        Image.fromarray(np.full(SHAPE, 65000, np.uint16)).save(path)
+
+
+def eight_bit_truth(drive):
+    for path in (drive / "depth_02" / "data").iterdir():
+        Image.new("L", SHAPE[::-1], 9).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "topic", "state", "says", "mend"),
+    [
+        (raw_ids, "labels", "problem", "raw Cityscapes ids", "convert them to trainIds"),
+        (colours, "labels", "problem", "Cityscapes' colours", "labelTrainIds"),
+        (other_colours, "labels", "problem", "holds colours, not classes", "trainIds"),
+        (value_37, "labels", "problem", "4 of 4 cannot be used", "only trainIds 0–18"),
+        (all_ignored, "labels", "problem", "255 (ignore)", "write them again"),
+        (two_classes, "labels", "warning", "2 classes", "look at some"),
+        (small_labels, "labels", "problem", "is 40×12", "must have its size"),
+        (no_labels, "labels", "problem", "no label PNGs", "set labels: none"),
+        (swapped_entropy, "confidence", "warning", "on average 0.17", "or the reverse?"),
+        (constant_entropy, "confidence", "warning", "the same everywhere", "write them again"),
+        (small_entropy, "confidence", "problem", "is 40×12", "must have its size"),
+        (truncated_image, "images", "problem", "1 of 6 cannot be read", "copy or write it again"),
+        (image_of_another_size, "images", "problem", "differ in size: 80×24, 40×12", "resize them alike"),
+        (calibration_of_another_size, "intrinsics", "problem", "cx 80.0", "about 160×46"),
+        (focal_length_in_millimetres, "intrinsics", "problem", "fx 4.0", "not in mm"),
+        (oblong_pixels, "intrinsics", "warning", "fy 70.0", "square"),
+        (cropped_images, "intrinsics", "problem", "is 60×24, its calibration speaks of 80×24", "original images"),
+        (standing_camera, "motion", "problem", "stands in 4 of 4", "moving camera"),
+        (stopping_camera, "motion", "warning", "stands in 3 of 4", "leave standing frames out"),
+        (blank_images, "motion", "warning", "no pair", "look at"),
+        (empty_truth, "ground truth", "problem", "0.0%", "download them again"),
+        (truth_in_centimetres, "ground truth", "warning", "median 253.9 m", "metres × 256"),
+        (eight_bit_truth, "ground truth", "problem", "mode L", "16-bit grey"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_mend(drive, spoil, topic, state, says, mend):
+    spoil(drive)
+    found = by_topic(options(drive))[topic]
+    assert found.state == state, found
+    assert says in found.text, found
+    assert mend in found.mend, found
+
+
+def test_one_demand_that_fails_does_not_hide_the_others(drive, tmp_path):
+    """Half the list missing, no labels, no truth, a damaged image: all in one go."""
+    no_labels(drive)
+    truncated_image(drive)
+    shutil.rmtree(drive / "depth_02")
+    split = tmp_path / "list.txt"
+    frames = [f"2011_09_26/{drive.name} {i} l" for i in range(1, 5)]
+    split.write_text("\n".join([*frames, *(f"2011_09_28/2011_09_28_drive_0002_sync {i} l" for i in range(4))]))
+    found = by_topic(options(drive, split=split, require_depth=True))
+    problems = {topic for topic, finding in found.items() if finding.state == "problem"}
+    assert problems == {"labels", "ground truth", "list", "images"}
+    assert "4 of its 8 frames are not under" in found["list"].text
+    assert "2011_09_28: 1" in found["list"].text
+    assert "2011_09_28_drive_0002_sync.zip" in found["list"].mend
+
+
+def test_leaks_are_found_without_the_frames(drive, tmp_path):
+    split, judged = tmp_path / "train.txt", tmp_path / "test.txt"
+    split.write_text("2011_09_28/2011_09_28_drive_0002_sync 5 l\n2011_09_28/2011_09_28_drive_0001_sync 5 l\n")
+    judged.write_text("2011_09_28/2011_09_28_drive_0002_sync 9 r\n")
+    found = by_topic(options(drive, split=split), against=judged)["leak"]
+    assert found.state == "problem"
+    assert "1 of the 1 drives judged on is also learnt from (1 frames): 2011_09_28_drive_0002" in found.text
+    split.write_text("2011_09_28/2011_09_28_drive_0001_sync 5 l\n")
+    assert by_topic(options(drive, split=split), against=judged)["leak"].state == "ok"
+    assert by_topic(options(drive), against=tmp_path / "nowhere.txt")["leak"].state == "problem"
+
+
+def test_full_reads_every_file(drive, monkeypatch):
+    from semdepth.data import audit as module
+
+    monkeypatch.setattr(module, "SAMPLE", 2)
+    (drive / "image_02" / "data" / "0000000003.png").write_bytes(b"\x89PNG broken")
+    looked_at = []
+
+    def each(things, what):
+        looked_at.append((what, len(things)))
+        return things
+
+    sampled = by_topic(options(drive, offsets=(), frames=(0, 6)), each=each)
+    assert sampled["images"].text == "2 read, 80×24"
+    assert ("labels", 2) in looked_at
+    assert by_topic(options(drive, offsets=()), full=True)["images"].state == "problem"
+
+
+def test_frames_without_neighbours(drive):
+    for i in (1, 2, 4):
+        (drive / "image_02" / "data" / f"{i:010d}.png").unlink()
+    found = by_topic(options(drive))
+    assert "neighbours" in found["frames"].text or found["frames"].state == "problem"
+    assert any(finding.state == "problem" for finding in audit(options(drive)))
+
+
+def test_the_other_datasets(drive, tmp_path):
+    frames = drive / "image_02" / "data"
+    video = by_topic(DataConfig("folder", frames, labels="none", fov_deg=77.0))
+    assert {finding.state for finding in video.values()} == {"ok"}
+    assert "confidence" not in video
+    sequence = tmp_path / "odometry" / "sequences" / "00"
+    shutil.copytree(frames, sequence / "image_0")
+    (sequence / "calib.txt").write_text("P0: 50 0 39.5 0 0 50 11.5 0 0 0 1 0\n")
+    found = by_topic(DataConfig("kitti_odometry", tmp_path / "odometry", labels="none"))
+    assert list(found) == ["frames"]
+    assert "cameras [0]" in found["frames"].mend
+    grey = by_topic(DataConfig("kitti_odometry", tmp_path / "odometry", labels="none", cameras=(0,)))
+    assert {finding.state for finding in grey.values()} == {"ok"}
+    assert recognise(tmp_path / "odometry") == "kitti_odometry"
+    assert recognise(frames) == "folder"
+    assert recognise(drive.parents[1]) == "kitti_raw"
+    assert recognise(drive.parent) is None
+    assert [finding.state for finding in audit(DataConfig("synthetic"))] == ["ok"]
+
+
+def test_evenly_takes_both_ends():
+    assert evenly(range(10), 20) == list(range(10))
+    assert evenly(range(10), 4) == [0, 3, 6, 9]
+    assert from_error("x", InputError("a.png: is bad; write it again")).mend == "write it again"
