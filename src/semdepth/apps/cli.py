@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
+    "cache": "decode and resize once, train faster: semdepth cache OUT --data.root DIR",
     "benchmark": "count how often the ranking loss's point pairs are right: semdepth benchmark pairs",
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from semdepth.data.cache import PreparedFrames
 from semdepth.data.folder import frame_folder
 from semdepth.data.kitti import GroundTruth, kitti_raw
 from semdepth.data.odometry import kitti_odometry
 from semdepth.data.records import FrameRecord, LabelKind, check_offsets
+from semdepth.data.shards import ShardFrames
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 
-DatasetName = Literal["kitti_raw", "kitti_odometry", "folder", "synthetic"]
+DatasetName = Literal["kitti_raw", "kitti_odometry", "folder", "synthetic", "prepared", "shards"]
+
+Frames = FrameDataset | SyntheticFrames | PreparedFrames | ShardFrames
+"""What options open."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,12 @@ class DataConfig:
     """Which frames are learnt from, or judged on."""
 
     name: DatasetName = "kitti_raw"
-    """The dataset; ``kitti_raw`` reads rendered worlds in that layout too, ``synthetic`` renders them as it goes."""
+    """The dataset; ``kitti_raw`` reads rendered worlds in that layout too, ``synthetic`` renders them as it goes,
+    ``prepared`` and ``shards`` read what ``semdepth cache`` wrote."""
     root: Path | None = None
     """The dataset's folder; not for ``synthetic``."""
+    base_url: str | None = None
+    """``shards``: where the .tar files lie, if not beside shards.json, e.g. https://host/folder."""
     split: Path | None = None
     """``kitti_raw``: list of ``drive frame side`` lines; none: every frame."""
     sequences: tuple[str, ...] = ()
@@ -78,7 +86,8 @@ class DataConfig:
 
 
 _ONLY_FOR: dict[str, tuple[str, ...]] = {
-    "root": ("kitti_raw", "kitti_odometry", "folder"),
+    "root": ("kitti_raw", "kitti_odometry", "folder", "prepared", "shards"),
+    "base_url": ("shards",),
     "split": ("kitti_raw",),
     "sequences": ("kitti_raw", "kitti_odometry"),
     "cameras": ("kitti_raw", "kitti_odometry"),
@@ -109,7 +118,7 @@ def list_records(config: DataConfig) -> list[FrameRecord]:
     return chosen
 
 
-def open_dataset(config: DataConfig) -> FrameDataset | SyntheticFrames:
+def open_dataset(config: DataConfig) -> Frames:
     """Return the dataset that the options describe; its items are frame batches with B = 1.
 
     Raises:
@@ -124,8 +133,19 @@ def open_dataset(config: DataConfig) -> FrameDataset | SyntheticFrames:
             labels=config.labels,
             with_depth=config.with_depth,
         )
+    if config.name in ("prepared", "shards"):
+        return _open_prepared(config)
     records = list_records(config)
     return FrameDataset(records, config.height, config.width, with_depth=config.with_depth, cache=config.cache)
+
+
+def _open_prepared(config: DataConfig) -> PreparedFrames | ShardFrames:
+    if config.root is None:
+        raise InputError(f"data root of {config.name} not given; set root to the folder that `semdepth cache` wrote")
+    size, wanted = (config.height, config.width), (config.offsets, config.labels, config.with_depth)
+    if config.name == "shards":
+        return ShardFrames(config.root, size, *wanted, base_url=config.base_url)
+    return PreparedFrames(config.root, size, *wanted)
 
 
 def _raw(config: DataConfig, root: Path) -> list[FrameRecord]:
