@@ -59,6 +59,13 @@ class FrameBatch:
         }
         return replace(self, **moved)
 
+    def pin_memory(self) -> FrameBatch:
+        """Return the batch in page-locked memory, from which copies to a GPU need not be waited for; loaders call this."""
+        pinned: dict[str, Any] = {
+            f.name: value.pin_memory() for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **pinned)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -66,6 +73,8 @@ class FrameBatch:
 def stack_frames(items: Sequence[FrameBatch]) -> FrameBatch:
     """Join batches along B (a DataLoader's ``collate_fn``). Optional fields must be there in all items or in none."""
     first = items[0]
+    if len(items) == 1:
+        return first  # also a whole batch, from a dataset that reads batches at once
     joined: dict[str, Any] = {"names": tuple(name for item in items for name in item.names), "offsets": first.offsets}
     for f in fields(first):
         if f.name in joined:

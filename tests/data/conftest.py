@@ -57,6 +57,12 @@ def raw_drive(tmp_path: Path) -> Callable[..., Path]:
     return lambda **options: write_raw(tmp_path, **options)
 
 
+@pytest.fixture(scope="session")
+def write_drive() -> Callable[..., Path]:
+    """``raw_drive`` for fixtures that several tests share: takes the root."""
+    return write_raw
+
+
 @pytest.fixture
 def write_scan() -> Callable[..., Path]:
     def write(path: Path, points: list[list[float]]) -> Path:

@@ -13,10 +13,8 @@ from semdepth.apps.benchmark import made_by
 from semdepth.apps.evaluate import judged_data
 from semdepth.apps.recipes import RUN_CONFIG, flatten, load_experiment, parse_experiment, save_experiment
 from semdepth.config import Experiment
-from semdepth.data.catalog import DataConfig, open_dataset
+from semdepth.data.catalog import DataConfig, Frames, open_dataset
 from semdepth.data.leaks import refuse_leak
-from semdepth.data.synthetic_frames import SyntheticFrames
-from semdepth.data.video import FrameDataset
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
 from semdepth.runtime import InputError, choose_device, require_file
@@ -57,9 +55,9 @@ class Datasets:
     """Opens every set once: runs share what it keeps in memory."""
 
     def __init__(self) -> None:
-        self._open: dict[DataConfig, FrameDataset | SyntheticFrames] = {}
+        self._open: dict[DataConfig, Frames] = {}
 
-    def __call__(self, config: DataConfig) -> FrameDataset | SyntheticFrames:
+    def __call__(self, config: DataConfig) -> Frames:
         """Return the dataset of ``config``."""
         if config not in self._open:
             self._open[config] = open_dataset(config)

@@ -135,7 +135,9 @@ def open_judged(data: DataConfig) -> Frames:
         raise InputError(f"data.name {data.name}: has no ground truth to judge by; use kitti_raw or synthetic")
     if data.labels == "none":
         raise InputError("data.labels none: labels are needed; set noisy or exact")
-    return open_dataset(replace(data, offsets=(), require_depth=True))
+    frames = open_dataset(replace(data, offsets=(), require_depth=True))
+    assert isinstance(frames, FrameDataset | SyntheticFrames)
+    return frames
 
 
 def open_exact(frames: Frames, data: DataConfig) -> Frames | None:

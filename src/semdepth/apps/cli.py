@@ -18,6 +18,7 @@ COMMANDS = {
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
     "data": "is a folder ready, and what does it lack: semdepth data check DIR",
+    "cache": "decode and resize once, train faster: semdepth cache OUT --data.root DIR",
     "benchmark": "measure the ranking loss's point pairs, or the metric scale: semdepth benchmark scale",
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }

@@ -15,10 +15,9 @@ from rich.progress import track
 
 from semdepth.apps.recipes import RUN_CONFIG, load_experiment
 from semdepth.config import Experiment
-from semdepth.data.catalog import MAY_LACK_DEPTH, DataConfig, open_dataset
+from semdepth.data.catalog import MAY_LACK_DEPTH, DataConfig, Frames, open_dataset
 from semdepth.data.leaks import describe, drives_learnt_from, drives_of, shared_drives
-from semdepth.data.synthetic_frames import SyntheticFrames
-from semdepth.data.video import FrameDataset, JudgedFrames
+from semdepth.data.video import JudgedFrames
 from semdepth.evaluation import report
 from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
@@ -100,7 +99,7 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tup
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
 
 
-def warn_of_leak(experiment: Experiment, frames: FrameDataset | SyntheticFrames) -> None:
+def warn_of_leak(experiment: Experiment, frames: Frames) -> None:
     """Say so if the run has learnt from drives that it is judged on now."""
     learnt, judged = drives_learnt_from(experiment.data), drives_of(frames)
     if shared := shared_drives(learnt, judged):

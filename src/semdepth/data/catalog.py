@@ -7,19 +7,26 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from semdepth.data.cache import PreparedFrames
 from semdepth.data.cityscapes import cityscapes
 from semdepth.data.folder import frame_folder
 from semdepth.data.kitti import GroundTruth, kitti_raw
 from semdepth.data.make3d import make3d
 from semdepth.data.odometry import kitti_odometry
 from semdepth.data.records import FrameRecord, LabelKind, check_offsets
+from semdepth.data.shards import ShardFrames
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 
-DatasetName = Literal["kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder", "synthetic"]
+DatasetName = Literal[
+    "kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder", "synthetic", "prepared", "shards"
+]
 MAY_LACK_DEPTH: tuple[DatasetName, ...] = ("kitti_raw", "cityscapes", "synthetic")
 """Datasets that have ground truth, though not of every frame: ``require_depth`` keeps those that have it."""
+
+Frames = FrameDataset | SyntheticFrames | PreparedFrames | ShardFrames
+"""What options open."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,12 @@ class DataConfig:
     """Which frames are learnt from, or judged on."""
 
     name: DatasetName = "kitti_raw"
-    """The dataset; ``kitti_raw`` reads rendered worlds in that layout too, ``synthetic`` renders them as it goes;
-    ``make3d`` is for judging only."""
+    """The dataset; ``kitti_raw`` reads rendered worlds in that layout too, ``synthetic`` renders them as it goes,
+    ``prepared`` and ``shards`` read what ``semdepth cache`` wrote; ``make3d`` is for judging only."""
     root: Path | None = None
     """The dataset's folder; not for ``synthetic``."""
+    base_url: str | None = None
+    """``shards``: where the .tar files lie, if not beside shards.json, e.g. https://host/folder."""
     split: Path | None = None
     """``kitti_raw``: list of ``drive frame side`` lines; none: every frame. ``cityscapes``: train, val or test; none: train."""
     sequences: tuple[str, ...] = ()
@@ -87,7 +96,8 @@ class DataConfig:
 
 
 _ONLY_FOR: dict[str, tuple[str, ...]] = {
-    "root": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
+    "root": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder", "prepared", "shards"),
+    "base_url": ("shards",),
     "split": ("kitti_raw", "cityscapes"),
     "sequences": ("kitti_raw", "kitti_odometry", "cityscapes"),
     "cameras": ("kitti_raw", "kitti_odometry"),
@@ -119,7 +129,7 @@ def list_records(config: DataConfig) -> list[FrameRecord]:
     return chosen
 
 
-def open_dataset(config: DataConfig) -> FrameDataset | SyntheticFrames:
+def open_dataset(config: DataConfig) -> Frames:
     """Return the dataset that the options describe; its items are frame batches with B = 1.
 
     Raises:
@@ -134,8 +144,19 @@ def open_dataset(config: DataConfig) -> FrameDataset | SyntheticFrames:
             labels=config.labels,
             with_depth=config.with_depth,
         )
+    if config.name in ("prepared", "shards"):
+        return _open_prepared(config)
     records = list_records(config)
     return FrameDataset(records, config.height, config.width, with_depth=config.with_depth, cache=config.cache)
+
+
+def _open_prepared(config: DataConfig) -> PreparedFrames | ShardFrames:
+    if config.root is None:
+        raise InputError(f"data root of {config.name} not given; set root to the folder that `semdepth cache` wrote")
+    size, wanted = (config.height, config.width), (config.offsets, config.labels, config.with_depth)
+    if config.name == "shards":
+        return ShardFrames(config.root, size, *wanted, base_url=config.base_url)
+    return PreparedFrames(config.root, size, *wanted)
 
 
 def _raw(config: DataConfig, root: Path) -> list[FrameRecord]:

@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from semdepth.data.catalog import DataConfig, list_records
+from semdepth.data.catalog import DataConfig, Frames, list_records
 from semdepth.data.kitti import read_split
 from semdepth.data.records import FrameRecord
-from semdepth.data.synthetic_frames import SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 
@@ -43,11 +42,15 @@ def drive_of(record: FrameRecord) -> str:
     return str(folder.parents[1] if folder.name == "data" else folder)
 
 
-def drives_of(frames: FrameDataset | SyntheticFrames) -> Counter[str]:
-    """Return the drives of a dataset, and how many frames it has of each."""
+def drives_of(frames: Frames) -> Counter[str]:
+    """Return the drives of a dataset, and how many frames it has of each.
+
+    Prepared caches and shards do not know the folders that they were made from: only their KITTI drives are known again.
+    """
     if isinstance(frames, FrameDataset):
         return Counter(drive_of(record) for record in frames.records)
-    return Counter(frames.name(index).partition("/")[0] for index in range(len(frames)))
+    names = (frames.name(index) for index in range(len(frames)))
+    return Counter(known.group() if (known := _KITTI_DRIVE.match(n)) else n.partition("/")[0] for n in names)
 
 
 def drives_of_list(path: Path, root: Path | None) -> Counter[str]:
@@ -97,7 +100,7 @@ def describe(shared: Iterable[str], learnt: Mapping[str, int], judged: Collectio
     return f"{len(shared)} of the {len(judged)} drives judged on {verb} also learnt from ({count} frames): {names}"
 
 
-def refuse_leak(learnt: FrameDataset | SyntheticFrames, judged: FrameDataset | SyntheticFrames, what: str) -> None:
+def refuse_leak(learnt: Frames, judged: Frames, what: str) -> None:
     """Make sure that no drive is both learnt from and judged on.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from semdepth.data.shards import ShardFrames
 from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.models.network import DepthNetwork, NetworkConfig
 from semdepth.models.weights import save_weights
@@ -154,10 +155,8 @@ class Trainer:
                 yield batch
             return
         loader = DataLoader(
-            self.dataset,
-            batch_sampler=self._sampler_from(self.step),
+            **self._read_by(),
             num_workers=self.config.workers,
-            collate_fn=stack_frames,
             pin_memory=self.fabric.device.type == "cuda",
             persistent_workers=self.config.workers > 0,
         )
@@ -235,6 +234,15 @@ class Trainer:
 
     def _precision(self) -> Any:
         return self.fabric.strategy.precision
+
+    def _read_by(self) -> dict[str, Any]:
+        """Return what a loader reads: batches that the sampler names, or those of a stream, which orders itself."""
+        if isinstance(self.dataset, ShardFrames):
+            rank, world = self.fabric.global_rank, self.fabric.world_size
+            place = {"steps": self.steps, "start": self.step, "seed": self.config.seed, "rank": rank, "world": world}
+            return {"dataset": self.dataset.stream(self.config.batch // world, **place), "batch_size": None}
+        sampler = self._sampler_from(self.step)
+        return {"dataset": self.dataset, "batch_sampler": sampler, "collate_fn": stack_frames}
 
     def _sampler_from(self, step: int) -> StepSampler:
         self.sampler.start = step
