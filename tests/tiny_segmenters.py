@@ -133,7 +133,12 @@ def save_tokenizer(folder: Path) -> None:
     """Save CLIP's kind of tokenizer, with hardly any words."""
     import json
 
-    words = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz")]
+    words = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz"),
+    ]
     (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     transformers.CLIPTokenizer.from_pretrained(folder).save_pretrained(folder)

@@ -14,7 +14,14 @@ from rich.text import Text
 
 from semdepth import visualise
 from semdepth.data.catalog import DataConfig, list_records
-from semdepth.data.label_files import LabelTask, claim_folders, label_in_batches, label_tasks, require_place, segmenter_record
+from semdepth.data.label_files import (
+    LabelTask,
+    claim_folders,
+    label_in_batches,
+    label_tasks,
+    require_place,
+    segmenter_record,
+)
 from semdepth.data.label_sets import ClassMap
 from semdepth.data.pseudo_labels import Precision, load_segmenter
 from semdepth.images import read_confidence, read_image, read_labels
