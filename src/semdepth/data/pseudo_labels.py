@@ -31,7 +31,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 """What the network computes in; probabilities are always float32."""
 
 MASKS_AT_ONCE = 16
-"""Masks that are brought to the image's size together: 16 of a 1242×375 image are 30 MB."""
+"""Masks that are brought to the image's size together."""
 UNCLAIMED = 1e-6
 """Added to every class of a mask segmenter: a pixel that no mask holds is uncertain, not whatever is 1e-20 likelier."""
 REFUSED = {
