@@ -16,7 +16,8 @@ def listed(text: str, separator: str | None = None) -> list[str]:
 
 CITYSCAPES = [c.name for c in CLASSES]
 ADE20K = listed("""wall building sky floor tree ceiling road bed windowpane grass cabinet sidewalk person earth door table
-mountain plant curtain chair car water painting sofa shelf house sea mirror rug field armchair seat fence desk rock wardrobe lamp bathtub
+mountain plant
+curtain chair car water painting sofa shelf house sea mirror rug field armchair seat fence desk rock wardrobe lamp bathtub
 railing cushion base box column signboard chest_of_drawers counter sand sink skyscraper fireplace refrigerator grandstand
 path stairs runway case pool_table pillow screen_door stairway river bridge bookcase blind coffee_table toilet flower book
 hill bench countertop stove palm kitchen_island computer swivel_chair boat bar arcade_machine hovel bus towel light truck
