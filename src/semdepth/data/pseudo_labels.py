@@ -24,13 +24,16 @@ from torch import Tensor, nn
 from semdepth.data.label_sets import ClassMap, match_classes
 from semdepth.data.segmenter_input import SegmenterInput, input_of
 from semdepth.hub import first_line, hub_access, not_loaded
+from semdepth.labels import IGNORE
 from semdepth.runtime import InputError, choose_device
 
 Precision = Literal["float32", "bfloat16", "float16"]
 """What the network computes in; probabilities are always float32."""
 
 MASKS_AT_ONCE = 16
-"""Masks that are brought to the image's size together: 16 of a 1242×375 image are 30 MB."""
+"""Masks that are brought to the image's size together."""
+UNCLAIMED = 1e-6
+"""Added to every class of a mask segmenter: a pixel that no mask holds is uncertain, not whatever is 1e-20 likelier."""
 REFUSED = {
     "timm_wrapper": "needs timm, which is not used here",
     "videomt": "takes whole videos, not images",
@@ -45,7 +48,7 @@ class Segmentation:
     """What a segmenter says of an image, at the image's own size."""
 
     labels: npt.NDArray[np.uint8]
-    """(H, W) trainIds; 255 where the likeliest is a class that none of the 19 corresponds to."""
+    """(H, W) trainIds; 255 where the likeliest is a class that none of the 19 corresponds to, or all are equally likely."""
     entropy: npt.NDArray[np.uint8]
     """(H, W) entropy of the probabilities, 0–255 for 0–1: over the log of the number of possible answers."""
 
@@ -158,7 +161,8 @@ class _Masks:
         total = self.weights.new_zeros(self.weights.shape[1], *size)
         for w, m in zip(self.weights.split(MASKS_AT_ONCE), self.masks.split(MASKS_AT_ONCE), strict=True):
             total += torch.einsum("qg,qhw->ghw", w, _resized(m, size).sigmoid())
-        return total / total.sum(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
+        total += UNCLAIMED
+        return total / total.sum(dim=0)
 
 
 def load_segmenter(
@@ -293,4 +297,6 @@ def _decide(probabilities: Tensor, groups: Sequence[int]) -> Segmentation:
     entropy = -torch.xlogy(probabilities, probabilities).sum(dim=0) / float(np.log(len(groups)))
     index = probabilities.argmax(dim=0).cpu().numpy()
     scaled = (entropy.clamp(0, 1) * 255).round().byte().cpu().numpy()
-    return Segmentation(labels=np.array(groups, dtype=np.uint8)[index], entropy=scaled)
+    labels = np.array(groups, dtype=np.uint8)[index]
+    labels[scaled == 255] = IGNORE  # whatever comes first would win
+    return Segmentation(labels=labels, entropy=scaled)

@@ -3,11 +3,12 @@
 transformers' image processors crop and pad as well as resize, and say of neither where an output pixel came from. So only
 their values are taken: size, resampling, scaling, mean and deviation, channel order. The whole image is resized (with the
 same Pillow call as theirs), never cropped or padded, so that the output covers the image exactly; where the aspect ratio is
-kept, both sides are rounded to the multiple that the processor would have padded to.
+kept, both sides are brought to the multiple that the processor would have padded to.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class SegmenterInput:
     keep_aspect: bool = False
     """Keep the aspect ratio with a fixed ``size`` too: the side that changes less decides (as DPT does)."""
     multiple: int = MULTIPLE
-    """Sides are rounded to multiples of this where the aspect ratio is kept."""
+    """Sides become multiples of this where the aspect ratio is kept."""
     resample: int = int(Image.Resampling.BILINEAR)
     """Pillow's number of the interpolation."""
     rescale: float = 1 / 255
@@ -62,7 +63,10 @@ class SegmenterInput:
                 scale = min(scale, self.longest_edge / max(height, width))
         else:
             scale = 1.0
-        return _rounded(height * scale, self.multiple), _rounded(width * scale, self.multiple)
+        to_multiple = round if self.keep_aspect else math.ceil  # DPT's processor rounds, MaskFormer's gives room
+        sides = (to_multiple(round(side * scale) / self.multiple) for side in (height, width))
+        h, w = (max(side, 1) * self.multiple for side in sides)
+        return h, w
 
     def prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
         """Return (3, h, w) float32, resized and normalised, of an (H, W, 3) RGB image."""
@@ -100,8 +104,10 @@ def _size(settings: Mapping[str, Any], given: tuple[int, int] | None) -> dict[st
     if not settings.get("do_resize", True):
         return {}
     wanted = settings["size"]
-    if isinstance(wanted, int):  # before 2023; what it meant, was up to the processor
+    if isinstance(wanted, int) and wanted:  # before 2023; what it meant, was up to the processor
         wanted = {"shortest_edge": wanted} if "max_size" in settings else {"height": wanted, "width": wanted}
+    if not isinstance(wanted, Mapping):
+        raise ValueError(f"size {wanted!r}")
     chosen: dict[str, Any] = {}
     if "height" in wanted and "width" in wanted:
         chosen["size"] = (_positive(wanted["height"]), _positive(wanted["width"]))
@@ -121,7 +127,7 @@ def _scale(settings: Mapping[str, Any]) -> dict[str, Any]:
         "rescale": float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0,
         "bgr": bool(settings.get("do_flip_channel_order", False)),
     }
-    if settings.get("do_normalize", "image_mean" in settings):
+    if settings.get("do_normalize", False):
         scale["mean"], scale["std"] = _triple(settings["image_mean"]), _triple(settings["image_std"])
         if 0.0 in scale["std"]:
             raise ValueError("image_std holds 0")
@@ -137,7 +143,3 @@ def _positive(value: Any) -> int:
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{value!r} where a number of pixels should stand")
     return int(value)
-
-
-def _rounded(length: float, multiple: int) -> int:
-    return max(round(length / multiple), 1) * multiple
