@@ -102,6 +102,17 @@ def test_reading_back(finished: FinishedRun) -> None:
     assert finished.strata["border"] > finished.strata["inside"]
 
 
+def test_a_measure_that_an_older_evaluation_lacks_is_unknown(finished: FinishedRun, tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    whole = json.loads(path.read_text())
+    for row in whole["rows"]:
+        del row["measures"]["holed_objects"]
+    path.write_text(json.dumps(whole))
+    older = read_run(path)
+    assert np.isnan(older.images["holed_objects"]).all()
+    assert older.numbers["abs_rel"] == finished.numbers["abs_rel"]
+
+
 def test_summary_by_hand(finished: FinishedRun) -> None:
     runs = {
         "depth-only": {1: finished, 0: better(finished, 1.2)},
