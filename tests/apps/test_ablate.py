@@ -108,6 +108,15 @@ def test_the_budget_stops_within_a_run_and_the_same_command_goes_on(
     assert [s for s, name, _ in read_curves(run) if name == "train/loss"] == [1, 2, 3]
 
 
+def test_a_variant_beyond_the_paper(recipe: Path) -> None:
+    runs = recipe.parent / "runs"
+    assert main(["ablate", str(recipe), "--variants=[zoom]", "--seeds=[0]", f"--out={runs}"]) == 0
+    names = {name for _, name, _ in read_curves(runs / "zoom/seed_0")}
+    assert {"train/zoom", "balance/gradient_depth", "balance/gradient_segmentation"} <= names
+    (entry,) = json.loads((runs / "tiny.json").read_text()).values()
+    assert len(entry["moving_holes"]) == 1
+
+
 def test_bad_input(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, hint in (
         (["ablate", "nowhere.yaml"], "nowhere.yaml"),

@@ -90,7 +90,8 @@ def ablate(
     does not repeat what is done. The last weights of a run are judged, not the best on the validation set. Variants:
     depth-only; two-branch, concat, ssfa (semantics through features); ranking-plain, ranking-robust, ranking (through the
     ranking loss: without its rules, with them, also with uncertainty weights; two branches without fusion); full (ssfa
-    and ranking), full-clean-labels. Writes NAME.md, NAME.json and NAME.png, NAME being the recipe's.
+    and ranking), full-clean-labels. Beyond the paper, only where asked for, each on top of full: zoom, motion-mask,
+    balance-gradient, balance-learnt. Writes NAME.md, NAME.json and NAME.png, NAME being the recipe's.
 
     Args:
         recipe: A recipe with validation data and objective.ranking above 0, the weight that the ranking variants use.

@@ -137,7 +137,7 @@ class Trainer:
         set_learning_rates(self.optimiser, self.optim, self.step, self.steps)
         generator = step_generator(self.config.seed, self.step, self.fabric.global_rank)
         torch.manual_seed(generator.initial_seed())  # dropout and stochastic depth of some backbones draw from here
-        logged = (self.step + 1) % self.config.log_every == 0
+        logged = (self.step + 1) % self.config.log_every == 0 or self.step + 1 == self.steps
         objective: Objective = self.learner(batch, self.step, generator, measure=logged)
         self.fabric.backward(objective.loss)
         if self.optim.clip:
