@@ -106,7 +106,7 @@ def fit_ground_plane(
     """Fit a plane to what is labelled road, robust against wrong labels and wrong depth.
 
     RANSAC (Fischler and Bolles 1981) over planes through three points, all at once, then least squares in disparity,
-    reweighted by Tukey's biweight. The same input gives the same plane.
+    reweighted by Tukey's biweight. The same input gives the same plane, but for rounding.
 
     Args:
         depth: (H, W) along the optical axis, any unit, 0 or not finite = unknown.
