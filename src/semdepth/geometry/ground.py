@@ -79,7 +79,7 @@ class GroundPlane:
     @property
     def pitch_deg(self) -> float:
         """Degrees by which the optical axis points below the road's horizon."""
-        return math.degrees(math.asin(max(-1.0, min(1.0, self.normal[2]))))
+        return math.degrees(math.atan2(self.normal[2], math.hypot(self.normal[0], self.normal[1])))
 
     @property
     def roll_deg(self) -> float:
