@@ -66,7 +66,7 @@ def test_bad_input(kitti: Path, tmp_path: Path) -> None:
         open_sequences(tmp_path / "nowhere")
     with pytest.raises(InputError, match="image_3"):
         open_sequences(kitti, camera=3)
-    for times, says in (("0 x", "numbers"), ("0 0.1 0.2", "3 times for 2 images"), ("0.1 0", "ascending")):
+    for times, says in (("0 x", "one number a line"), ("0 0.1 0.2", "3 times for 2 images"), ("0.1 0", "ascending")):
         (folder / "times.txt").write_text(times)
         with pytest.raises(InputError, match=says):
             open_sequences(folder)

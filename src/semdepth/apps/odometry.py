@@ -19,6 +19,7 @@ from semdepth.evaluation.odometry import (
     OdometryErrors,
     Poses,
     chain_motions,
+    check_lengths,
     judge_trajectory,
     straight_ahead,
 )
@@ -60,6 +61,7 @@ def odometry(
         out: The folder that receives the files.
         device: auto, cpu, cuda, mps.
     """
+    check_lengths(lengths)
     found = open_sequences(sequence, sequences=sequences, camera=camera, poses=poses)
     for item in found:
         if len(item.images) < 2:

@@ -102,6 +102,16 @@ def chain_motions(motions: Sequence[Poses] | Poses) -> Poses:
     return np.stack(poses)
 
 
+def check_lengths(lengths: Sequence[float]) -> None:
+    """Refuse lengths of segments that are none.
+
+    Raises:
+        InputError: if one is not above 0.
+    """
+    if not all(length > 0 and math.isfinite(length) for length in lengths):
+        raise InputError(f"lengths {list(lengths)}: give metres above 0, e.g. [100,200]")
+
+
 def align(truth: Poses, prediction: Poses) -> tuple[Poses, float, bool]:
     """Lay a trajectory on the ground truth by the similarity of least squares (Umeyama, PAMI 1991; evo).
 
@@ -150,8 +160,7 @@ def judge_trajectory(
     from evo.core.metrics import APE, RPE, PoseRelation, StatisticsType
     from evo.core.trajectory import PosePath3D
 
-    if not all(length > 0 and math.isfinite(length) for length in lengths):
-        raise InputError(f"lengths {list(lengths)}: give metres above 0, e.g. [100,200]")
+    check_lengths(lengths)
     aligned, scale, straight = align(truth, prediction)
     pair = (PosePath3D(poses_se3=list(truth)), PosePath3D(poses_se3=list(aligned)))
 

@@ -79,7 +79,7 @@ class GroundPlane:
     @property
     def pitch_deg(self) -> float:
         """Degrees by which the optical axis points below the road's horizon."""
-        return math.degrees(math.asin(max(-1.0, min(1.0, self.normal[2]))))
+        return math.degrees(math.atan2(self.normal[2], math.hypot(self.normal[0], self.normal[1])))
 
     @property
     def roll_deg(self) -> float:
@@ -106,7 +106,7 @@ def fit_ground_plane(
     """Fit a plane to what is labelled road, robust against wrong labels and wrong depth.
 
     RANSAC (Fischler and Bolles 1981) over planes through three points, all at once, then least squares in disparity,
-    reweighted by Tukey's biweight. The same input gives the same plane.
+    reweighted by Tukey's biweight. The same input gives the same plane, but for rounding.
 
     Args:
         depth: (H, W) along the optical axis, any unit, 0 or not finite = unknown.
