@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -80,7 +80,9 @@ class Learner(nn.Module):
         super().__init__()
         self.config = objective
         self.depth: DepthNetwork = build_depth_network(network)
-        self.pose: PoseNetwork = build_pose_network(network.pose_encoder, pretrained=network.pretrained)
+        self.pose: PoseNetwork = build_pose_network(
+            network.pose_encoder, pretrained=network.pretrained, learn_focal=network.intrinsics == "learnt"
+        )
         self.depth_range = (network.min_depth, network.max_depth)
 
     def forward(self, batch: FrameBatch, step: int = 0, generator: torch.Generator | None = None) -> Objective:
@@ -93,6 +95,8 @@ class Learner(nn.Module):
         """
         output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
         source_from_target = self.motion(batch)
+        if self.pose.focal is not None:
+            batch = replace(batch, intrinsics=self.pose.focal(batch.intrinsics))
         views = self.view_synthesis(batch, output, source_from_target)
         loss = views.photometric + self.config.smoothness * views.smooth
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
