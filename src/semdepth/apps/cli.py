@@ -11,6 +11,7 @@ from inspect import signature
 from semdepth.runtime import InputError, set_up_logging
 
 COMMANDS = {
+    "prepare": "make a set to learn from out of a video: semdepth prepare clip.mp4 --out DIR",
     "train": "learn depth from video: semdepth train --config recipes/demo.yaml",
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",

@@ -14,7 +14,7 @@ POSE_SCALE = 0.01
 """Outputs are scaled down so that training starts near no motion (Zhou et al. 2017; Godard et al. 2019)."""
 FOCAL_RANGE = 4.0
 """The learnt focal length stays within this factor of the given one: fields of view from 15° to 130° about 55°."""
-FOCAL_PACE = 5.0
+FOCAL_PACE = 15.0
 """Gain of the focal length's one parameter: an optimiser whose steps are as long as its learning rate (Adam) then needs
 hundreds of steps, not thousands, to correct it by a third."""
 
