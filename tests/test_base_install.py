@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = ("lightning_fabric", "tensorboard", "av", "cv2", "evo", "webdataset", "onnx", "onnxruntime", "gradio", "pytest", "hypothesis")
+EXTRAS = (
+    "lightning_fabric",
+    "tensorboard",
+    "av",
+    "cv2",
+    "evo",
+    "webdataset",
+    "onnx",
+    "onnxruntime",
+    "gradio",
+    "pytest",
+    "hypothesis",
+)
 WITHOUT_EXTRAS = f"""
 import sys
 sys.modules.update(dict.fromkeys({EXTRAS!r}))  # None: as if not installed

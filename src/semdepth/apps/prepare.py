@@ -162,5 +162,7 @@ def _done_before(out: Path, settings: dict[str, Any]) -> list[str] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: cannot be read ({error}); delete the folder or give another --out") from None
     if not same:
-        raise InputError(f"{out}: was prepared from another video or with other options; give another --out, or delete it")
+        raise InputError(
+            f"{out}: was prepared from another video or with other options; give another --out, or delete it"
+        )
     return report

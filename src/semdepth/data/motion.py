@@ -39,7 +39,9 @@ class MotionConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.least < self.most < 1:
-            raise InputError(f"motion {self.least:g}: must lie between 0 and {self.most:g} (a share of the longer side)")
+            raise InputError(
+                f"motion {self.least:g}: must lie between 0 and {self.most:g} (a share of the longer side)"
+            )
         if self.longest_gap <= 0:
             raise InputError(f"longest_gap {self.longest_gap:g}: must be above 0 seconds")
 
@@ -113,8 +115,5 @@ class FrameSelector:
         """Return whether two neighbours in the video show different scenes."""
         _, similarity = self.measure(before, picture)
         usual = median(self._usual) if self._usual else 1.0
-        if similarity < self.config.cut_similarity and similarity < usual - self.config.cut_drop:
-            self._usual.clear()
-            return True
-        self._usual.append(similarity)
-        return False
+        self._usual.append(similarity)  # of cuts too: one does not move the median, and where all are like one, none is
+        return similarity < min(self.config.cut_similarity, usual - self.config.cut_drop)

@@ -106,7 +106,9 @@ def _open_folder(path: Path, fps: float) -> Movie:
     if fps <= 0:
         raise InputError(f"fps {fps:g}: must be above 0; give the rate at which the images were taken")
     require_folder(path, "folder of images", "give a video, or a folder of consecutive images")
-    images = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()), key=natural_order)
+    images = sorted(
+        (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()), key=natural_order
+    )
     if not images:
         raise InputError(f"{path}: no images in it; give a video, or a folder of consecutive images (PNG or JPEG)")
     return Movie(path, image_size(images[0]), len(images), tuple(images), fps)

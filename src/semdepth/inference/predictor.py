@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from semdepth.geometry.camera import disparity_to_depth
+from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.images import as_rgb, read_image
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import WeightsHeader, load_depth_network
@@ -25,11 +25,21 @@ WEIGHTS = ("best.safetensors", "weights.safetensors")
 class Predictor:
     """A depth network ready to use on images of any size."""
 
-    def __init__(self, network: DepthNetwork, image_size: tuple[int, int], device: str = "auto") -> None:
-        """Wrap ``network``; images are resized to ``image_size`` (H, W), what it was trained at, and back."""
+    def __init__(
+        self,
+        network: DepthNetwork,
+        image_size: tuple[int, int],
+        device: str = "auto",
+        intrinsics: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        """Wrap ``network``; images are resized to ``image_size`` (H, W), what it was trained at, and back.
+
+        ``intrinsics`` (3, 3) are those of the camera it was trained with, in pixels of ``image_size``, where known.
+        """
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.image_size = image_size
+        self.intrinsics = intrinsics
         self.depth_range = (network.config.min_depth, network.config.max_depth)
 
     def predict(self, image: str | Path | Image.Image | npt.NDArray[np.generic], *, flip: bool = False) -> Prediction:
@@ -60,6 +70,15 @@ class Predictor:
         labels, uncertainty = (None, None) if logits is None else _segment(_resize(logits.float(), (height, width)))
         return Prediction(depth=np.float32(1.0) / values, disparity=values, labels=labels, uncertainty=uncertainty)
 
+    def intrinsics_for(self, size: tuple[int, int]) -> npt.NDArray[np.float64] | None:
+        """Return the camera's (3, 3) intrinsics, given or learnt, for images of ``size`` (H, W) framed as in training.
+
+        None if the weights do not tell. Of another camera, or another cut of the picture, they say nothing.
+        """
+        if self.intrinsics is None:
+            return None
+        return np.asarray(resize_intrinsics(torch.from_numpy(self.intrinsics), self.image_size, size).numpy())
+
     @torch.inference_mode()
     def _run(self, pixels: npt.NDArray[np.uint8], mirrored: bool) -> NetworkOutput:
         height, width = self.image_size
@@ -85,7 +104,7 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto") -> Pred
         )
     path = find_weights(Path(path_or_hub_id))
     network, header = load_depth_network(path)
-    return Predictor(network, trained_size(path, network, header), device)
+    return Predictor(network, trained_size(path, network, header), device, trained_intrinsics(path, header))
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
@@ -104,6 +123,24 @@ def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tu
             f"{2 * multiple} up; use an untouched file"
         )
     return size[0], size[1]
+
+
+def trained_intrinsics(path: Path, header: WeightsHeader) -> npt.NDArray[np.float64] | None:
+    """Return the (3, 3) intrinsics, in pixels of the training size, that a weights file says its camera had, if it does.
+
+    Raises:
+        InputError: if what it says are no intrinsics.
+    """
+    stated = header.extra.get("intrinsics")
+    if stated is None:
+        return None
+    try:
+        matrix = np.array(stated, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise InputError(f"{path}: states intrinsics that are no 3×3 camera matrix; use an untouched file")
+    return matrix
 
 
 def find_weights(path: Path) -> Path:
