@@ -87,7 +87,7 @@ def test_training_sizes(height, width, multiple):
         assert min(frame) / max(frame) * min(long_side, max(frame) // 32 * 32) < 64.5
         return
     assert framing.size[0] % 32 == framing.size[1] % 32 == 0
-    assert 64 <= min(framing.size)
+    assert min(framing.size) >= 64
     assert max(framing.size) == min(long_side, max(frame) // 32 * 32)
     lost = [framing.resized[i] - framing.size[i] for i in (0, 1)]
     assert 0 <= min(lost) <= max(lost) < 32

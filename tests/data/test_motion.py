@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
+from clips import wall
 
 from semdepth.data.motion import FrameSelector, MotionConfig, Verdict
 from semdepth.data.opencv import MotionMeter
 from semdepth.runtime import InputError
-
-from clips import wall
 
 LETTER = {Verdict.FIRST: "F", Verdict.NEXT: "N", Verdict.CLOSE: "c", Verdict.STATIC: "s"}
 

@@ -3,12 +3,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from clips import turn, wall, write_clip
 from PIL import Image
 
 from semdepth.data.movie import open_movie, read_frames
 from semdepth.runtime import InputError
-
-from clips import turn, wall, write_clip
 
 
 def corners() -> np.ndarray:

@@ -98,9 +98,14 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / "below" / "set"
-    with pytest.raises(KeyboardInterrupt), whole_folder(out) as folder:
-        (folder / "half.jpg").touch()
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with whole_folder(out) as folder:
+            (folder / "half.jpg").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(out.parent.iterdir()) == []
     with whole_folder(out) as folder:
         (folder / "whole.jpg").touch()

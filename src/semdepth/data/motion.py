@@ -27,7 +27,7 @@ class MotionConfig:
 
     least: float = 0.01
     """A frame is kept once it has moved so far from the last kept one: the median flow as a share of the longer side.
-    The static street of KITTI odometry (10 Hz, shared/kitti_odometry) has a median of 0.013, rendered drives 0.012."""
+    Neighbours in a static street of KITTI odometry (10 Hz) have a median of 0.013, in a rendered drive of 0.012."""
     most: float = 0.08
     """Above this, neighbouring frames share too little: the sequence ends between them."""
     longest_gap: float = 1.0

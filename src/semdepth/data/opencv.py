@@ -17,7 +17,7 @@ class MotionMeter:
 
     def __init__(self) -> None:
         """Set up the flow at its fastest preset: some milliseconds for 256 × 144 pixels."""
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
     def measure(self, earlier: Picture, later: Picture) -> tuple[float, float]:
         """Compare two pictures.
