@@ -24,10 +24,15 @@ REPAIR = "copy it again, or repair it: ffmpeg -i BAD -c copy GOOD"
 class Frame(Protocol):
     """A frame that is decoded only as far as it is asked for."""
 
-    number: int
-    """From 0, in the order of showing."""
-    seconds: float
-    """When it is shown, from the first frame on."""
+    @property
+    def number(self) -> int:
+        """From 0, in the order of showing."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """When it is shown, from the first frame on."""
+        ...
 
     def grey(self, long_side: int) -> Picture:
         """Return the upright frame as small (h, w) uint8 luma, its longer side ``long_side`` pixels."""
@@ -133,7 +138,7 @@ def _video(path: Path) -> Iterator[tuple[Any, Any]]:
 
 def _quarter_turns(frame: Any) -> int:
     """Return by how many quarter turns, counter-clockwise, the stored picture must be turned to stand upright."""
-    return round(frame.rotation / 90) % 4
+    return int(round(frame.rotation / 90) % 4)
 
 
 def _upright_size(frame: Any, aspect: float) -> tuple[int, int]:
