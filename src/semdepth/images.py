@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from semdepth.labels import IGNORE, NUM_CLASSES, NUM_LABEL_IDS, train_ids
 from semdepth.runtime import InputError, require_file
@@ -100,6 +100,22 @@ def as_rgb(image: Image.Image | npt.NDArray[np.generic]) -> npt.NDArray[np.uint8
     elif pixels.dtype != np.uint8:
         raise InputError(f"image array of {pixels.dtype}: give uint8, uint16, or floats in [0, 1]")
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def focal_35mm(path: str | Path) -> float | None:
+    """Return the 35 mm equivalent focal length in millimetres that a camera wrote into an image (EXIF), if it did.
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+    with _decoded(path, "image") as image:
+        exif = image.getexif()
+        value = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
+    try:
+        focal = float(value) if value is not None else 0.0
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return focal if 0 < focal < 10_000 else None  # EXIF: 0 means unknown
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

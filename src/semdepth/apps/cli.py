@@ -11,6 +11,7 @@ from inspect import signature
 from semdepth.runtime import InputError, set_up_logging
 
 COMMANDS = {
+    "prepare": "make a set to learn from out of a video: semdepth prepare clip.mp4 --out DIR",
     "train": "learn depth from video: semdepth train --config recipes/demo.yaml",
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",

@@ -1,15 +1,19 @@
-"""A plain folder of consecutive frames with known intrinsics: any video, unpacked.
+"""A plain folder of consecutive frames with known intrinsics: any video, unpacked. ``semdepth prepare`` writes it.
 
 ::
 
     <root>/any_name_0001.jpg …         in the order of their names (numbers in them count as numbers)
     <root>/intrinsics.txt              fx fy cx cy in pixels, or the nine numbers of the matrix
     <root>/segmentation/data/<the image's name>.png, segmentation/entropy/<the image's name>.png   (optional)
+
+Or, where ``root`` itself holds no images, a folder like this for every unbroken sequence; no record spans two of them::
+
+    <root>/intrinsics.txt              for the sequences that have none of their own
+    <root>/<any name>/…                as above
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from semdepth.data.records import (
     LabelKind,
     check_offsets,
     label_folder,
+    natural_order,
     neighbours,
     require_folder,
 )
@@ -37,7 +42,7 @@ def frame_folder(
     offsets: Sequence[int] = (-1, 1),
     labels: LabelKind = "none",
 ) -> list[FrameRecord]:
-    """Return the records of a folder of consecutive frames.
+    """Return the records of a folder of consecutive frames, or of the sequences in it.
 
     Args:
         root: the folder.
@@ -56,9 +61,40 @@ def frame_folder(
     root, offsets = Path(root), check_offsets(offsets)
     if labels == "exact":
         raise InputError("labels exact: a plain folder has none; set labels: noisy or none")
-    images = list_frames(root)
-    camera = _camera(root, images[0], intrinsics, fov_deg)
-    written = label_folder(root / "segmentation" / "data" if labels == "noisy" else None, numbered=False)
+    require_folder(root, "folder of frames", "give a folder of consecutive images")
+    name = root.resolve().name
+    if _images(root):
+        sequences = {name: root}
+    else:
+        folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_order)
+        sequences = {f"{name}/{p.name}": p for p in folders if _images(p)}
+    if not sequences:
+        raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
+    records, count = [], 0
+    for prefix, folder in sequences.items():
+        images = _images(folder)
+        count += len(images)
+        camera = _camera((folder, root), images[0], intrinsics, fov_deg)
+        records += _sequence(folder, images, prefix, camera, offsets, labels)
+    if not records:
+        raise InputError(f"{root}: none of {count} frames has neighbours at {offsets}; give more frames")
+    return records
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+
+
+def _sequence(
+    folder: Path,
+    images: list[Path],
+    prefix: str,
+    camera: npt.NDArray[np.float64],
+    offsets: tuple[int, ...],
+    labels: LabelKind,
+) -> list[FrameRecord]:
+    """Return the records of one unbroken sequence, perhaps none."""
+    written = label_folder(folder / "segmentation" / "data" if labels == "noisy" else None, numbered=False)
     frames = dict(enumerate(images))
     records = []
     for number, image in frames.items():
@@ -68,7 +104,7 @@ def frame_folder(
         label, confidence = written.of(image.stem, image)
         records.append(
             FrameRecord(
-                name=f"{root.resolve().name}/{image.stem}",
+                name=f"{prefix}/{image.stem}",
                 image=image,
                 intrinsics=camera,
                 sources=sources,
@@ -78,8 +114,6 @@ def frame_folder(
                 confidence_is_entropy=written.confidence_is_entropy,
             )
         )
-    if not records:
-        raise InputError(f"{root}: none of {len(images)} frames has neighbours at {offsets}; give more frames")
     return records
 
 
@@ -89,22 +123,16 @@ def list_frames(root: str | Path) -> list[Path]:
     Raises:
         InputError: if there is no such folder, or no image in it.
     """
-    root = require_folder(Path(root), "folder of frames", "give a folder of consecutive images")
-    images = sorted((p for p in root.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    images = _images(require_folder(Path(root), "folder of frames", "give a folder of consecutive images"))
     if not images:
         raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
     return images
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
-    """Return a sort key under which frame 10 comes after frame 9."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
-
-
 def _camera(
-    root: Path, first: Path, intrinsics: Sequence[float] | None, fov_deg: float | None
+    folders: Sequence[Path], first: Path, intrinsics: Sequence[float] | None, fov_deg: float | None
 ) -> npt.NDArray[np.float64]:
-    """Return the (3, 3) intrinsics from what was given, or from ``intrinsics.txt``."""
+    """Return the (3, 3) intrinsics from what was given, or from the first ``intrinsics.txt`` in ``folders``."""
     if intrinsics is not None and fov_deg is not None:
         raise InputError("intrinsics and fov_deg: give one of them, not both")
     if fov_deg is not None:
@@ -113,7 +141,7 @@ def _camera(
         return intrinsics_from_fov(fov_deg, image_size(first)).double().numpy()
     if intrinsics is not None:
         return _matrix(list(intrinsics), "intrinsics")
-    path = root / "intrinsics.txt"
+    path = next((p for folder in folders if (p := folder / "intrinsics.txt").exists()), folders[-1] / "intrinsics.txt")
     if not path.exists():
         raise InputError(f"{path}: not found; write `fx fy cx cy` into it, or give intrinsics or fov_deg")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,11 @@ def require_folder(path: Path, what: str, mend: str) -> Path:
     except OSError as error:
         raise InputError(f"{path}: {what} cannot be listed ({error.strerror}); check its permissions") from None
     return path
+
+
+def natural_order(path: Path) -> list[tuple[int, int | str]]:
+    """Return a sort key for names under which frame 10 comes after frame 9."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def numbered_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[int, Path]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from semdepth.geometry.camera import disparity_to_depth
+from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.images import as_rgb, read_image
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
 from semdepth.models.network import DepthNetwork
@@ -32,6 +32,7 @@ class Predictor:
         image_size: tuple[int, int],
         device: str = "auto",
         camera: RoadCamera | None = None,
+        intrinsics: npt.NDArray[np.float64] | None = None,
     ) -> None:
         """Wrap ``network``.
 
@@ -40,6 +41,7 @@ class Predictor:
             image_size: (H, W) that images are resized to, what the network was trained at; the output is resized back.
             device: auto, cpu, cuda, cuda:1, mps.
             camera: depth in metres wherever its road is seen (``semdepth.geometry.ground``); None: up to scale.
+            intrinsics: (3, 3) of the camera that it was trained with, in pixels of ``image_size``, where known.
 
         Raises:
             InputError: if the device is not there, or a camera is given to a network that does not see what is road.
@@ -47,6 +49,7 @@ class Predictor:
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.image_size = image_size
+        self.intrinsics = intrinsics
         self.depth_range = (network.config.min_depth, network.config.max_depth)
         self.camera = camera
         if camera is not None:
@@ -85,6 +88,15 @@ class Predictor:
         plane = road_plane(prediction, self.camera)
         return prediction if plane.reason else in_metres(prediction, plane.scale(self.camera.height))
 
+    def intrinsics_for(self, size: tuple[int, int]) -> npt.NDArray[np.float64] | None:
+        """Return the camera's (3, 3) intrinsics, given or learnt, for images of ``size`` (H, W) framed as in training.
+
+        None if the weights do not tell. Of another camera, or another cut of the picture, they say nothing.
+        """
+        if self.intrinsics is None:
+            return None
+        return np.asarray(resize_intrinsics(torch.from_numpy(self.intrinsics), self.image_size, size).numpy())
+
     @torch.inference_mode()
     def _run(self, pixels: npt.NDArray[np.uint8], mirrored: bool) -> NetworkOutput:
         height, width = self.image_size
@@ -112,7 +124,8 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
         )
     path = find_weights(Path(path_or_hub_id))
     network, header = load_depth_network(path)
-    return Predictor(network, trained_size(path, network, header), device, camera)
+    intrinsics = trained_intrinsics(path, header)
+    return Predictor(network, trained_size(path, network, header), device, camera, intrinsics)
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
@@ -131,6 +144,24 @@ def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tu
             f"{2 * multiple} up; use an untouched file"
         )
     return size[0], size[1]
+
+
+def trained_intrinsics(path: Path, header: WeightsHeader) -> npt.NDArray[np.float64] | None:
+    """Return the (3, 3) intrinsics, in pixels of the training size, that a weights file says its camera had, if it does.
+
+    Raises:
+        InputError: if what it says are no intrinsics.
+    """
+    stated = header.extra.get("intrinsics")
+    if stated is None:
+        return None
+    try:
+        matrix = np.array(stated, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise InputError(f"{path}: states intrinsics that are no 3×3 camera matrix; use an untouched file")
+    return matrix
 
 
 def find_weights(path: Path) -> Path:

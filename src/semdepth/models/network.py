@@ -17,6 +17,7 @@ from semdepth.structures import NetworkOutput
 
 Fusion = Literal["depth-only", "none", "concat", "ssfa"]
 InitialDisparity = Literal["ground", "flat"]
+Intrinsics = Literal["given", "learnt"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,16 @@ class NetworkConfig:
     """Let the ssfa gradient flow into the class probabilities that guide it."""
     pose_encoder: str = "resnet18"
     """Encoder of the pose network, named as ``encoder``."""
+    intrinsics: Intrinsics = "given"
+    """given: the data's; learnt: the data's focal length is a first guess, corrected with the motion (the camera must turn)."""
 
     def __post_init__(self) -> None:
         if self.fusion not in get_args(Fusion):
             raise InputError(f"network.fusion: {self.fusion!r} is unknown; choose one of {', '.join(get_args(Fusion))}")
         if self.initial_disparity not in get_args(InitialDisparity):
             raise InputError(f"network.initial_disparity: {self.initial_disparity!r} is unknown; choose ground or flat")
+        if self.intrinsics not in get_args(Intrinsics):
+            raise InputError(f"network.intrinsics: {self.intrinsics!r} is unknown; choose given or learnt")
         if not all(0 < value < 1 for value in self.ground_sigmoid):
             raise InputError(f"network.ground_sigmoid: {self.ground_sigmoid}; give two numbers between 0 and 1")
         if not 0 < self.min_depth < self.max_depth:

@@ -1,6 +1,8 @@
-"""Ego-motion between two frames, from both images at once."""
+"""Ego-motion between two frames, from both images at once; and, where it is not known, the camera's focal length."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,38 @@ from semdepth.models.encoder import Encoder, build_encoder
 
 POSE_SCALE = 0.01
 """Outputs are scaled down so that training starts near no motion (Zhou et al. 2017; Godard et al. 2019)."""
+FOCAL_RANGE = 4.0
+"""The learnt focal length stays within this factor of the given one: fields of view from 15° to 130° about 55°."""
+FOCAL_PACE = 15.0
+"""Gain of the focal length's one parameter: an optimiser whose steps are as long as its learning rate (Adam) then needs
+hundreds of steps, not thousands, to correct it by a third."""
+
+
+class FocalLength(nn.Module):
+    """A factor on the given focal lengths, one for all frames of a camera, learnt with the motion.
+
+    Gordon et al., "Depth from Videos in the Wild" (ICCV 2019), predict fx, fy, cx and cy for every pair of frames. One
+    factor for all frames is steadier, since a video has one camera; one for both axes, because pixels are square, or of
+    known shape; and it acts on the *given* intrinsics, so that it means the same after a resize, a crop or a flip. The
+    principal point is not learnt. View synthesis sees the focal length only in frames between which the camera turns.
+    """
+
+    def __init__(self) -> None:
+        """Start from the given focal length."""
+        super().__init__()
+        self.raw = nn.Parameter(torch.zeros(()))
+
+    @property
+    def factor(self) -> Tensor:
+        """The factor, a positive scalar within ``FOCAL_RANGE``; 1 at the start."""
+        bound = math.log(FOCAL_RANGE)
+        return torch.exp(bound * torch.tanh(FOCAL_PACE / bound * self.raw))
+
+    def forward(self, intrinsics: Tensor) -> Tensor:
+        """Return (..., 3, 3) intrinsics with the learnt focal lengths; skew scales along, the principal point stays."""
+        scale = torch.ones(3, 3, device=intrinsics.device, dtype=intrinsics.dtype)
+        scale[:2, :2] = self.factor.to(intrinsics.dtype)
+        return intrinsics * scale
 
 
 class PoseNetwork(nn.Module):
@@ -19,14 +53,15 @@ class PoseNetwork(nn.Module):
     Where the source is the earlier frame, the caller inverts the result (``geometry.rigid.pose_matrix(invert=True)``).
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        """Build the decoder on top of ``encoder``, which takes 6 channels."""
+    def __init__(self, encoder: Encoder, learn_focal: bool = False) -> None:
+        """Build the decoder on top of ``encoder``, which takes 6 channels; with ``learn_focal``, a focal length too."""
         super().__init__()
         self.encoder = encoder
         self.squeeze = nn.Conv2d(encoder.channels[-1], 256, 1)
         self.conv0 = nn.Conv2d(256, 256, 3, padding=1)
         self.conv1 = nn.Conv2d(256, 256, 3, padding=1)
         self.motion = nn.Conv2d(256, 6, 1)
+        self.focal = FocalLength() if learn_focal else None
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Return the motion that takes points of the ``first`` camera into the ``second``.
@@ -46,12 +81,15 @@ class PoseNetwork(nn.Module):
         return motion[:, :3], motion[:, 3:]
 
 
-def build_pose_network(encoder: str = "resnet18", *, pretrained: bool = False, seed: int | None = None) -> PoseNetwork:
+def build_pose_network(
+    encoder: str = "resnet18", *, pretrained: bool = False, learn_focal: bool = False, seed: int | None = None
+) -> PoseNetwork:
     """Build a pose network.
 
     Args:
         encoder: as for ``build_encoder``.
         pretrained: start from image weights, folded over the pair.
+        learn_focal: learn the camera's focal length with the motion.
         seed: of the initial parameters; None draws from torch's global generator.
 
     Raises:
@@ -60,4 +98,4 @@ def build_pose_network(encoder: str = "resnet18", *, pretrained: bool = False, s
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return PoseNetwork(build_encoder(encoder, pretrained=pretrained, in_channels=6))
+        return PoseNetwork(build_encoder(encoder, pretrained=pretrained, in_channels=6), learn_focal)

@@ -116,7 +116,8 @@ def load_pose_network(path: str | Path) -> PoseNetwork:
     if header.pose_encoder is None:
         raise InputError(f"{path}: holds no pose network; use a file saved with one (training's own checkpoints are)")
     with _naming(path):
-        network = PoseNetwork(encoder_from_settings(header.pose_encoder, in_channels=6))
+        encoder = encoder_from_settings(header.pose_encoder, in_channels=6)
+        network = PoseNetwork(encoder, learn_focal=header.config.intrinsics == "learnt")
     _fill(network, tensors, path, _POSE)
     return network.eval()
 

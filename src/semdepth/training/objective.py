@@ -7,7 +7,7 @@ Beyond the paper, each off by default: ``+ λ_zoom·L_zoom``, a mask of moving o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -99,7 +99,9 @@ class Learner(nn.Module):
         super().__init__()
         self.config = objective
         self.depth: DepthNetwork = build_depth_network(network)
-        self.pose: PoseNetwork = build_pose_network(network.pose_encoder, pretrained=network.pretrained)
+        self.pose: PoseNetwork = build_pose_network(
+            network.pose_encoder, pretrained=network.pretrained, learn_focal=network.intrinsics == "learnt"
+        )
         self.depth_range = (network.min_depth, network.max_depth)
         self.balance = TaskBalance(objective.balance, objective.segmentation)
 
@@ -118,6 +120,8 @@ class Learner(nn.Module):
         with captured(self.depth.encoder, measure) as shared:
             output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
         source_from_target = self.motion(batch)
+        if self.pose.focal is not None:
+            batch = replace(batch, intrinsics=self.pose.focal(batch.intrinsics))
         views = self.view_synthesis(batch, output, source_from_target)
         weights = {"photometric": 1.0, "smoothness": self.config.smoothness, "segmentation": self.config.segmentation}
         weights |= {"ranking": self.ranking_weight(step), "zoom": self.config.zoom_consistency}

@@ -116,7 +116,7 @@ def check_views(augment: AugmentConfig, learner: Learner) -> None:
 
 
 def start_from(weights: Path, learner: Learner) -> None:
-    """Fill both networks from a weight file of the same architecture.
+    """Fill both networks from a weight file of the same architecture; a learnt focal length starts anew, as cameras differ.
 
     Raises:
         InputError: if the file cannot be used or holds other networks.
@@ -125,7 +125,9 @@ def start_from(weights: Path, learner: Learner) -> None:
     pose = load_pose_network(weights)
     try:
         learner.depth.load_state_dict(depth.state_dict())
-        learner.pose.load_state_dict(pose.state_dict())
+        own = {key: value for key, value in learner.pose.state_dict().items() if key.startswith("focal.")}
+        shared = {key: value for key, value in pose.state_dict().items() if not key.startswith("focal.")}
+        learner.pose.load_state_dict(shared | own)
     except RuntimeError:
         raise InputError(
             f"{weights}: holds other networks than this experiment's; set network.* as in the run that wrote it"

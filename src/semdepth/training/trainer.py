@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from semdepth.data.shards import ShardFrames
@@ -66,8 +67,10 @@ class Trainer:
         state = load_checkpoint(run / "checkpoints")
         # What a run started from is in its checkpoint: resuming needs neither the hub nor the first weights.
         learner = Learner(network if state is None else replace(network, pretrained=False), objective)
-        check_data(dataset[0], learner)
+        sample = dataset[0]
+        check_data(sample, learner)
         check_views(augment, learner)
+        self.intrinsics = sample.intrinsics[0]
         if state is None and trainer.initial_weights is not None:
             start_from(trainer.initial_weights, learner)
         self.step = 0 if state is None else int(state["step"])
@@ -179,6 +182,8 @@ class Trainer:
                 terms = {f"train/{name}": float(value) for name, value in objective.terms.items()}
                 terms |= {f"balance/{name}": float(value) for name, value in objective.balance.items()}
                 speed = {"train/loss": loss, "train/images_per_second": progress.images_per_second}
+                if self._bare().pose.focal is not None:
+                    terms["train/focal_px"] = float(self.camera()[0, 0])
                 recorder.scalars(self.step, terms | speed | {"train/kept": float(objective.kept.float().mean())})
         if recorder is not None and (self.step % self.config.panel_every == 0 or last):
             recorder.panel(self.step, training_panel(batch, objective, self.depth_range))
@@ -226,7 +231,13 @@ class Trainer:
     def _save_weights(self, name: str) -> None:
         learner = self._bare()
         extra: dict[str, Any] = {"step": self.step, "image_size": self.image_size}
+        extra["intrinsics"] = self.camera().tolist()
         save_weights(self.run / name, learner.depth, learner.pose, extra)
+
+    def camera(self) -> Tensor:
+        """Return the (3, 3) intrinsics of the first frame at the training size: given, or as learnt so far."""
+        focal = self._bare().pose.focal
+        return self.intrinsics if focal is None else focal(self.intrinsics.to(focal.raw.device)).detach().cpu()
 
     def _bare(self) -> Learner:
         learner: Learner = self.learner.module
