@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from semdepth.runtime import InputError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its option's help
 
 
 class Parser(ArgumentParser):
