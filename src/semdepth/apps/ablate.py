@@ -12,6 +12,7 @@ from rich.console import Console
 from semdepth.apps.benchmark import made_by
 from semdepth.apps.evaluate import judged_data
 from semdepth.apps.recipes import RUN_CONFIG, flatten, load_experiment, parse_experiment, save_experiment
+from semdepth.apps.train import build_trainer
 from semdepth.config import Experiment
 from semdepth.data.catalog import DataConfig, Frames, open_dataset
 from semdepth.data.leaks import refuse_leak
@@ -30,7 +31,7 @@ from semdepth.training.ablation import (
     summarise,
 )
 from semdepth.training.trainer import Trainer
-from semdepth.training.validation import Validation, judge, protocol_for
+from semdepth.training.validation import judge, protocol_for
 
 FIXED = ("trainer.steps", "trainer.epochs")
 """What a run that is there must agree in beside what ``save_experiment`` asks for: the schedule depends on it."""
@@ -198,17 +199,7 @@ def train_to_the_end(experiment: Experiment, datasets: Datasets, deadline: float
         return weights
     assert experiment.validation is not None
     judged = datasets(replace(experiment.validation, offsets=()))
-    trainer = TimedTrainer(
-        experiment.run,
-        dataset,
-        network=experiment.network,
-        objective=experiment.objective,
-        optim=experiment.optim,
-        augment=experiment.augment,
-        trainer=experiment.trainer,
-        validate=Validation(judged, protocol_for(judged, experiment.validation)),
-        image_size=(experiment.data.height, experiment.data.width),
-    )
+    trainer = build_trainer(experiment, dataset, judged, TimedTrainer)
     trainer.deadline = deadline
     try:
         return trainer.fit()

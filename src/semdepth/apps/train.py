@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from rich.console import Console
 
 from semdepth.apps.recipes import refuse_other_run, save_experiment
 from semdepth.config import Experiment
-from semdepth.data.catalog import open_dataset
+from semdepth.data.catalog import Frames, open_dataset
 from semdepth.data.leaks import refuse_leak
 from semdepth.runtime import logger
 from semdepth.training.trainer import Trainer, Validate
 from semdepth.training.validation import Validation, protocol_for
+
+_T = TypeVar("_T", bound=Trainer)
 
 
 def train(experiment: Experiment) -> None:
@@ -24,14 +27,41 @@ def train(experiment: Experiment) -> None:
     may share no drive with the training frames, unless --allow_leak true.
     """
     dataset = open_dataset(experiment.data)
-    validate: Validate | None = None
+    judged = None
     if experiment.validation is not None:
         judged = open_dataset(replace(experiment.validation, offsets=()))
         if not experiment.allow_leak:
             refuse_leak(dataset, judged, "validation")
-        validate = Validation(judged, protocol_for(judged, experiment.validation))
     refuse_other_run(experiment)
-    trainer = Trainer(
+    trainer = build_trainer(experiment, dataset, judged, Trainer)
+    if trainer.fabric.is_global_zero:
+        save_experiment(experiment)  # only now: a run that is refused leaves nothing behind
+    logger.info("%d frames, %d steps on %s", len(dataset), trainer.steps, trainer.fabric.device)
+    weights = trainer.fit()
+    if not trainer.fabric.is_global_zero:
+        return
+    Console().print(
+        f"Weights: {weights}\nCurves, panels, checkpoints: {experiment.run}", highlight=False, soft_wrap=True
+    )
+
+
+def build_trainer(experiment: Experiment, dataset: Frames, judged: Frames | None, kind: type[_T]) -> _T:
+    """Return the trainer of an experiment, ready to start or to go on.
+
+    Args:
+        experiment: what to do.
+        dataset: what ``experiment.data`` opens.
+        judged: what ``experiment.validation`` opens, if anything; needs ground truth.
+        kind: the class.
+
+    Raises:
+        InputError: on contradictions, too little data, unusable checkpoints or weights.
+    """
+    validate: Validate | None = None
+    if judged is not None:
+        assert experiment.validation is not None
+        validate = Validation(judged, protocol_for(judged, experiment.validation))
+    return kind(
         experiment.run,
         dataset,
         network=experiment.network,
@@ -41,13 +71,4 @@ def train(experiment: Experiment) -> None:
         trainer=experiment.trainer,
         validate=validate,
         image_size=(experiment.data.height, experiment.data.width),
-    )
-    if trainer.fabric.is_global_zero:
-        save_experiment(experiment)  # only now: a run that is refused leaves nothing behind
-    logger.info("%d frames, %d steps on %s", len(dataset), trainer.steps, trainer.fabric.device)
-    weights = trainer.fit()
-    if not trainer.fabric.is_global_zero:
-        return
-    Console().print(
-        f"Weights: {weights}\nCurves, panels, checkpoints: {experiment.run}", highlight=False, soft_wrap=True
     )
