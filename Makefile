@@ -45,7 +45,7 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

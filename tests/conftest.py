@@ -6,6 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # Processes that each take all cores only get in each other's way.
+    threads = max(1, (os.cpu_count() or 1) // int(workers))
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of the commands that tests start
+    torch.set_num_threads(threads)
+
 pytest_plugins = ["made_datasets"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 

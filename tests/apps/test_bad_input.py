@@ -30,7 +30,7 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "choose from train" in complaint(["trian"], capsys)
+    assert "choose from prepare, train" in complaint(["trian"], capsys)
 
 
 @pytest.mark.parametrize(
