@@ -140,7 +140,9 @@ def test_depth_that_was_not_prepared_is_refused(config: DataConfig, tmp_path: Pa
         read(tmp_path / "cache")
 
 
-def test_a_cache_without_depth_is_not_taken_for_one_with_it(config: DataConfig, plain: FrameDataset, tmp_path: Path) -> None:
+def test_a_cache_without_depth_is_not_taken_for_one_with_it(
+    config: DataConfig, plain: FrameDataset, tmp_path: Path
+) -> None:
     without = open_dataset(replace(config, with_depth=False))
     assert isinstance(without, FrameDataset)
     prepare(without, tmp_path / "cache", labels="noisy")
