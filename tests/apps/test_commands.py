@@ -186,6 +186,11 @@ def test_only_folders_below_the_given_one_make_a_kitti_tree(tmp_path: Path) -> N
     plain = tmp_path / "image_02_of_mine" / "image_03"
     save(plain / "image_00.png", plain / "b.png", plain / "image_old" / "c.png")
     assert [p.name for p in find_images(plain, out)] == ["b.png", "image_00.png", "c.png"]
+    labelled = tmp_path / "video"
+    save(
+        labelled / "a.png", labelled / "segmentation" / "data" / "a.png", labelled / "segmentation" / "panels" / "a.png"
+    )
+    assert find_images(labelled, out) == [labelled / "a.png"]
     raw = tmp_path / "drive"
     save(raw / "image_02" / "data" / "0.png", raw / "segmentation_02" / "data" / "0.png")
     assert find_images(raw, out) == [raw / "image_02" / "data" / "0.png"]

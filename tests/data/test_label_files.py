@@ -13,6 +13,7 @@ from semdepth.data.folder import frame_folder
 from semdepth.data.kitti import kitti_raw
 from semdepth.data.label_files import (
     RECORD,
+    LabelTask,
     claim_folders,
     label_in_batches,
     label_tasks,
@@ -86,14 +87,14 @@ def test_batches_give_what_single_images_give_and_pass_over_what_cannot_be_read(
     images = clip(tmp_path, (20, 230, 20, 230, 230))
     images[2].write_bytes(b"no image")
     tasks = label_tasks("folder", images)
-    failures: list[InputError] = []
-    assert list(label_in_batches(segmenter, tasks, 2, failures.append)) == [2, 2, 1]
+    failures: dict[LabelTask, InputError] = {}
+    assert list(label_in_batches(segmenter, tasks, 2, failures.__setitem__)) == [2, 2, 1]
     assert [t.is_done() for t in tasks] == [True, True, False, True, True]
-    assert len(failures) == 1
-    assert "f_2.png" in str(failures[0])
+    assert list(failures) == [tasks[2]]
+    assert "f_2.png" in str(failures[tasks[2]])
     assert [int(np.asarray(Image.open(t.labels)).mean()) for t in tasks if t.is_done()] == [0, 10, 10, 10]
     assert not list(tmp_path.rglob(".*"))
-    assert list(label_in_batches(segmenter, [], 2, failures.append)) == []
+    assert list(label_in_batches(segmenter, [], 2, failures.__setitem__)) == []
 
 
 def test_an_interruption_leaves_whole_files_only(segmenter, tmp_path, monkeypatch) -> None:

@@ -2,8 +2,10 @@ import shutil
 
 import pytest
 
+from semdepth.data.cache_writer import prepare
 from semdepth.data.catalog import DataConfig, open_dataset
-from semdepth.data.leaks import drives_of, drives_of_list, refuse_leak, shared_drives
+from semdepth.data.leaks import drives_learnt_from, drives_of, drives_of_list, refuse_leak, shared_drives
+from semdepth.data.shard_writer import write_shards
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.runtime import InputError
 
@@ -62,6 +64,25 @@ def test_an_odometry_sequence_is_the_raw_drive_it_was_cut_from(three, tmp_path):
     (sequence / "calib.txt").write_text("P2: 50 0 39.5 0 0 50 11.5 0 0 0 1 0\n")
     frames = open_dataset(DataConfig("kitti_odometry", tmp_path / "odometry", labels="none"))
     assert dict(drives_of(frames)) == {"2011_09_30_drive_0033": 2}
+
+
+@pytest.mark.parametrize("name", ["prepared", "shards"])
+def test_what_was_prepared_remembers_its_drives(three, tmp_path, name):
+    """Folders' drives, too, and without a look at any record."""
+    sequence = tmp_path / "video"
+    shutil.copytree(three / "2011_09_26" / DRIVE / "image_02" / "data", sequence)
+    video = open_dataset(DataConfig("folder", sequence, height=12, width=40, labels="none", fov_deg=60.0))
+    for number, frames in enumerate((video, opened(three, DRIVE))):
+        out = tmp_path / f"out{number}"
+        if name == "prepared":
+            prepare(frames, out, labels="none")
+        else:
+            write_shards(frames, out, labels="none", records=16)
+        config = DataConfig(name, out, height=12, width=40, labels="none")
+        assert drives_of(open_dataset(config)) == drives_learnt_from(config) == drives_of(frames)
+        with pytest.raises(InputError, match="learnt from"):
+            refuse_leak(open_dataset(config), frames, "validation")
+    assert not drives_learnt_from(DataConfig(name, tmp_path / "gone"))
 
 
 def test_synthetic_worlds_are_told_apart_by_their_split():

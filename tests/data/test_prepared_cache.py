@@ -140,6 +140,16 @@ def test_depth_that_was_not_prepared_is_refused(config: DataConfig, tmp_path: Pa
         read(tmp_path / "cache")
 
 
+def test_a_cache_without_depth_is_not_taken_for_one_with_it(
+    config: DataConfig, plain: FrameDataset, tmp_path: Path
+) -> None:
+    without = open_dataset(replace(config, with_depth=False))
+    assert isinstance(without, FrameDataset)
+    prepare(without, tmp_path / "cache", labels="noisy")
+    with pytest.raises(InputError, match="other frames or options"):
+        prepare(plain, tmp_path / "cache", labels="noisy")
+
+
 def test_nobody_is_judged_on_it(root: Path) -> None:
     for ask in (read(root).ground_truth, read(root).labels, read(root).moving):
         with pytest.raises(InputError, match="are to learn from; judge on the data set"):
@@ -194,8 +204,8 @@ def test_a_file_cut_off_while_open_is_one_line(root: Path) -> None:
 
 def test_another_version_is_refused(root: Path) -> None:
     path = root / "cache.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
-    with pytest.raises(InputError, match="written in version 2, this program reads version 1; write it again"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
+    with pytest.raises(InputError, match="written in version 1, this program reads version 2; write it again"):
         read(root)
 
 

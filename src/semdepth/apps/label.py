@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -9,7 +10,16 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 from rich.text import Text
 
 from semdepth import visualise
@@ -70,18 +80,20 @@ def label(
     _say(console, f"{segmenter} ({loaded.model_type}), its classes as Cityscapes':\n{mapping_lines(loaded.classes)}")
     for aside in claim_folders(folders, segmenter_record(loaded, import_module("semdepth").__version__), overwrite):
         logger.info("labels of another segmenter were moved to %s", aside)
-    waiting = [task for task in tasks if not task.is_done()]
-    failures: list[InputError] = []
+    waiting = [task for task in track(tasks, "looking for labels", console=console) if not task.is_done()]
+    failures: dict[LabelTask, InputError] = {}
     with Progress(*_columns(), console=console) as bar:
         shown = bar.add_task("labelling", total=len(tasks), completed=len(tasks) - len(waiting), new=0)
         done = 0
-        for count in label_in_batches(loaded, waiting, batch, failures.append):
+        for count in label_in_batches(loaded, waiting, batch, failures.__setitem__):
             done += count
             bar.update(shown, advance=count, new=done)
-    pictures = write_panels([task for task in tasks if task.is_done()], panels)
-    report(console, tasks, len(waiting) - len(failures), folders, pictures, data)
+    written = [task for task in tasks if task not in failures]
+    pictures = write_panels(written, panels)
+    report(console, written, len(waiting) - len(failures), folders, pictures, data)
     if failures:
-        raise InputError(f"{len(failures)} of {len(tasks)} images have no labels; the first: {failures[0]}")
+        first = next(iter(failures.values()))
+        raise InputError(f"{len(failures)} of {len(tasks)} images have no labels; the first: {first}")
 
 
 def unlabelled(data: DataConfig) -> DataConfig:
@@ -142,16 +154,16 @@ def report(
     console: Console, tasks: Sequence[LabelTask], new: int, folders: Sequence[Path], pictures: Sequence[Path],
     data: DataConfig,
 ) -> None:  # fmt: skip
-    """Say what was written where, what it is like, and what to do next."""
-    there = f", {len(tasks) - new} were there or failed" if new < len(tasks) else ""
+    """Say of the images that have labels how many are new, what they are like, and what to do next."""
+    there = f", {len(tasks) - new} were there" if new < len(tasks) else ""
     others = f" and {len(folders) - 1} folders like it" if len(folders) > 1 else ""
     _say(console, f"{new} images labelled{there}: {folders[0]}{others}")
     if pictures:
         _say(console, f"Look at {pictures[0].parent} ({len(pictures)} panels)")
-    done = [task for task in tasks if task.is_done()]
-    if done:
-        _say(console, summary(done))
-    _say(console, f"Next: semdepth train --data.name {data.name} --data.root {data.root} --data.labels noisy")
+    if tasks:
+        _say(console, summary(tasks))
+    root = shlex.quote(str(data.root))
+    _say(console, f"Next: semdepth train --data.name {data.name} --data.root {root} --data.labels noisy")
 
 
 def summary(tasks: Sequence[LabelTask]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from semdepth.evaluation.odometry import (
     judge_trajectory,
     straight_ahead,
 )
-from semdepth.evaluation.report import markdown_table, write_text
+from semdepth.evaluation.report import markdown_table, plain, write_text
 from semdepth.evaluation.trajectory_files import kitti_lines, plot_paths, tum_lines
 from semdepth.inference.motion import MotionPredictor, load_motion
 from semdepth.inference.predictor import find_weights
@@ -76,7 +75,7 @@ def odometry(
         errors = judge_path(folder, item, path, lengths)
         write_figures(folder, errors, about)
         if errors:
-            console.print(figures_table(errors), highlight=False)
+            console.print(figures_table(errors), highlight=False, soft_wrap=True)
         console.print(f"{item.name}, {len(path)} frames: {folder}", highlight=False, soft_wrap=True)
 
 
@@ -127,7 +126,7 @@ def write_figures(folder: Path, errors: Judged, about: dict[str, Any]) -> None:
     """
     sections = ["# Odometry", "\n".join(f"- {key}: {value}" for key, value in about.items())]
     sections.append(figures_table(errors) if errors else "Not judged: the path only, up to scale.")
-    whole = {"about": about, "errors": {name: _plain(asdict(value)) for name, value in errors.items()} or None}
+    whole = {"about": about, "errors": {name: plain(asdict(value)) for name, value in errors.items()} or None}
     try:
         write_text(folder / "odometry.md", "\n\n".join(sections) + "\n\n![The path from above](trajectory.png)\n")
         write_text(folder / "odometry.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
@@ -166,11 +165,3 @@ def _figures(errors: OdometryErrors) -> dict[str, str]:
         mean = f"{errors.segment_translation_percent:.2f}, {errors.segment_rotation_deg_per_100m:.2f}"
         cells["all segments (%, °/100 m)"] = mean
     return cells
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

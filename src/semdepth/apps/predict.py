@@ -22,6 +22,8 @@ PNG_SCALE = 256.0
 """16-bit PNGs hold depth × 256, as KITTI's do."""
 VIEW = re.compile(r"image_\d\d?")
 """KITTI's folders of camera images: image_02 of raw drives, image_2 of odometry."""
+LABELS = "segmentation"
+"""The folder of labels beside the images of a plain folder or a city."""
 WRITTEN = re.compile(r"(.+)_(depth|disparity|panel)")
 """The stems of the pictures that are written here, beside NAME_depth.npy."""
 
@@ -90,7 +92,8 @@ def find_images(path: Path, out: Path) -> list[Path]:
     """Return the image itself, or all images in a folder and below, by name.
 
     Label, depth and other companion PNGs of KITTI-like trees are left out: where there are folders ``image_NN`` below
-    ``path``, only they count. So are predictions: everything in ``out``, and pictures beside their ``_depth.npy``.
+    ``path``, only they count. So are labels in a folder ``segmentation`` below it, where `semdepth label` puts them, and
+    predictions: everything in ``out``, and pictures beside their ``_depth.npy``.
 
     Args:
         path: an image or a folder.
@@ -104,7 +107,7 @@ def find_images(path: Path, out: Path) -> list[Path]:
             raise InputError(f"{path}: no such image or folder; check the path")
         return [path]
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    found = [p for p in files if not _is_output(p, path, out)]
+    found = [p for p in files if not _is_output(p, path, out) and LABELS not in p.relative_to(path).parts[:-1]]
     views = [p for p in found if any(VIEW.fullmatch(folder) for folder in p.relative_to(path).parts[:-1])]
     if not found:
         raise InputError(f"{path}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")

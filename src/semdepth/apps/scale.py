@@ -19,7 +19,7 @@ from rich.progress import track
 from semdepth.data.synthetic_frames import SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.evaluation.protocols import Protocol, depth_from_disparity
-from semdepth.evaluation.report import markdown_table, write_text
+from semdepth.evaluation.report import markdown_table, plain, write_text
 from semdepth.geometry.camera import resize_intrinsics
 from semdepth.geometry.ground import WINDOW, GroundPlane, GroundPlaneConfig, ScaleFilter, fit_ground_plane
 from semdepth.models.network import DepthNetwork
@@ -149,10 +149,7 @@ def write_scale(rows: Mapping[str, list[ScaleRow]], out: Path, facts: Mapping[st
     """
     table, notes = _table(rows), _reasons(rows)
     head = "# Metric scale from the road's plane\n\n" + "\n".join(f"- {key}: {value}" for key, value in facts.items())
-    numbers = {
-        source: [{k: _or_none(v) for k, v in (asdict(r) | {"error": r.error}).items()} for r in found]
-        for source, found in rows.items()
-    }
+    numbers = {source: [plain(asdict(r) | {"error": r.error}) for r in found] for source, found in rows.items()}
     try:
         write_text(out / "scale.md", f"{head}\n\n{table}\n{notes}")
         text = json.dumps({"about": dict(facts), "rows": numbers}, indent=1, allow_nan=False)
@@ -197,7 +194,3 @@ def _reasons(rows: Mapping[str, list[ScaleRow]]) -> str:
         counts = Counter(r.reason.partition(",")[0] for r in found if r.reason is not None)
         lines += [f"{source}: {count} without a plane, e.g. {reason}.\n" for reason, count in counts.most_common(3)]
     return "".join(lines)
-
-
-def _or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

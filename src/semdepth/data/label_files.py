@@ -114,7 +114,7 @@ def write_labels(segmenter: Segmenter, tasks: Sequence[LabelTask]) -> None:
 
 
 def label_in_batches(
-    segmenter: Segmenter, tasks: Sequence[LabelTask], batch: int, failed: Callable[[InputError], None]
+    segmenter: Segmenter, tasks: Sequence[LabelTask], batch: int, failed: Callable[[LabelTask, InputError], None]
 ) -> Iterator[int]:
     """Label images as ``write_labels`` does, decoding the next and writing the last ones meanwhile.
 
@@ -199,14 +199,16 @@ def _reading(pool: ThreadPoolExecutor, chunk: Sequence[LabelTask]) -> list[Futur
 
 
 def _results(
-    chunk: Sequence[LabelTask], reading: list[Future[npt.NDArray[np.uint8]]], failed: Callable[[InputError], None]
+    chunk: Sequence[LabelTask],
+    reading: list[Future[npt.NDArray[np.uint8]]],
+    failed: Callable[[LabelTask, InputError], None],
 ) -> list[tuple[LabelTask, npt.NDArray[np.uint8]]]:
     found = []
     for task, future in zip(chunk, reading, strict=True):
         try:
             found.append((task, future.result()))
         except InputError as error:
-            failed(error)
+            failed(task, error)
     return found
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 
 from semdepth.data.catalog import DataConfig, Frames, list_records
 from semdepth.data.kitti import read_split
+from semdepth.data.prepared import Kind, read_header
 from semdepth.data.records import FrameRecord
+from semdepth.data.synthetic_frames import SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 
 _KITTI_DRIVE = re.compile(r"2011_\d\d_\d\d_drive_\d{4}")
 _KITTI_SEQUENCE = re.compile(r"(\d\d)/\d{6}/[0-3]")
+_KIND: dict[str, Kind] = {"prepared": "cache", "shards": "shards"}
 SEQUENCE_DRIVES = {
     "00": "2011_10_03_drive_0027", "01": "2011_10_03_drive_0042", "02": "2011_10_03_drive_0034",
     "03": "2011_09_26_drive_0067", "04": "2011_09_30_drive_0016", "05": "2011_09_30_drive_0018",
@@ -45,12 +48,13 @@ def drive_of(record: FrameRecord) -> str:
 def drives_of(frames: Frames) -> Counter[str]:
     """Return the drives of a dataset, and how many frames it has of each.
 
-    Prepared caches and shards do not know the folders that they were made from: only their KITTI drives are known again.
+    Prepared caches and shards say what they were made from.
     """
     if isinstance(frames, FrameDataset):
         return Counter(drive_of(record) for record in frames.records)
-    names = (frames.name(index) for index in range(len(frames)))
-    return Counter(known.group() if (known := _KITTI_DRIVE.match(n)) else n.partition("/")[0] for n in names)
+    if isinstance(frames, SyntheticFrames):
+        return Counter(frames.name(index).partition("/")[0] for index in range(len(frames)))
+    return Counter(frames.header.drives)
 
 
 def drives_of_list(path: Path, root: Path | None) -> Counter[str]:
@@ -79,6 +83,8 @@ def drives_learnt_from(config: DataConfig) -> Counter[str]:
     Synthetic drives are not told: their worlds are chosen by split, and no two splits share one.
     """
     try:
+        if config.name in ("prepared", "shards"):
+            return Counter(read_header(config.root, _KIND[config.name]).drives) if config.root else Counter()
         if config.name == "kitti_raw" and config.split is not None:
             return drives_of_list(config.split, config.root)
         return Counter(drive_of(record) for record in list_records(config)) if config.root else Counter()

@@ -17,7 +17,7 @@ from semdepth.data.records import FrameRecord, LabelKind
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError, require_file
 
-VERSION = 1
+VERSION = 2
 """Raised when the layout changes; a reader takes no other."""
 Kind = Literal["cache", "shards"]
 HEADER: dict[Kind, str] = {"cache": "cache.json", "shards": "shards.json"}
@@ -55,6 +55,8 @@ class Header:
     frames: int
     """Frames, targets and sources together, each counted once."""
     files: tuple[DataFile, ...]
+    drives: dict[str, int]
+    """Which drives it was made from (``leaks.drive_of``), and how many records of each: it may be judged on none of them."""
     version: int = VERSION
 
     @property
@@ -131,8 +133,8 @@ def damaged(path: Path, where: str) -> InputError:
 
 
 def plan_digest(dataset: FrameDataset, labels: LabelKind, form: str) -> str:
-    """Return a digest of all that decides the content: size, form, records, and the state of their files."""
-    digest = hashlib.sha256(repr((VERSION, form, dataset.size, labels)).encode())
+    """Return a digest of all that decides the content: size, form, fields, records, and the state of their files."""
+    digest = hashlib.sha256(repr((VERSION, form, dataset.size, labels, dataset.with_depth)).encode())
     for record in dataset.records:
         digest.update(repr((record, [_state(path) for path in _files(record)])).encode())
     return digest.hexdigest()
@@ -193,8 +195,9 @@ def _digest(plain: dict[str, Any]) -> str:
 
 
 def _files(record: FrameRecord) -> list[Path]:
-    found = [record.image, *record.sources, record.labels, record.confidence, getattr(record.depth, "path", None)]
-    return [path for path in (*found, getattr(record.depth, "scan", None)) if path is not None]
+    found = [record.image, *record.sources, record.labels, record.confidence]
+    found += [getattr(record.depth, name, None) for name in ("path", "scan", "cached")]
+    return [path for path in found if path is not None]
 
 
 def _state(path: Path) -> tuple[int, int]:

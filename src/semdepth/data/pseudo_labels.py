@@ -198,19 +198,15 @@ def load_segmenter(
 def _config(source: str, access: Mapping[str, Any]) -> Any:
     """Return the configuration, if it is a segmenter's."""
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING as SEMANTIC,
-    )
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING as UNIVERSAL,
-    )
+    from transformers.models.auto import modeling_auto as auto
 
     try:
         config = AutoConfig.from_pretrained(source, **access)
     except Exception as error:  # the guest's errors are many (hub, network, JSON, validation); the mend is the same
         raise not_loaded(source, "segmenter", error, "or name a local folder") from None
     why = REFUSED.get(config.model_type)
-    if why is None and type(config) not in SEMANTIC and type(config) not in UNIVERSAL:
+    kinds = (auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING, auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING)
+    if why is None and not any(type(config) in kind for kind in kinds):
         why = "is no segmenter"
     if why is not None:
         raise InputError(f"{source}: model type {config.model_type!r} {why}; name e.g. a SegFormer or Mask2Former")

@@ -12,8 +12,12 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from PIL import Image
 
+from semdepth.data.leaks import drives_of
 from semdepth.data.prepared import (
     DataFile,
     Header,
@@ -24,7 +28,7 @@ from semdepth.data.prepared import (
     write_whole,
 )
 from semdepth.data.records import LabelKind
-from semdepth.data.shards import MEMBERS, encode_array, encode_map
+from semdepth.data.shards import MEMBERS
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
@@ -84,6 +88,7 @@ def write_shards(
             records=len(dataset),
             frames=len({path for record in dataset.records for path in (record.image, *record.sources)}),
             files=tuple(files),
+            drives=dict(drives_of(dataset)),
         )
         write_header(folder, header)
         note.unlink()
@@ -146,7 +151,7 @@ def _tar(dataset: FrameDataset, share: list[int]) -> bytes:
             for path, frame in zip(paths, (item.target[0], *item.sources[0]), strict=True):
                 if path not in keys:
                     keys[path] = f"f{len(keys):08d}"
-                    tar.write({"__key__": keys[path], "png": encode_map(frame.numpy())})
+                    tar.write({"__key__": keys[path], "png": _encode_map(frame.numpy())})
             tar.write({"__key__": f"r{number:08d}", **_members(item, [keys[path] for path in paths])})
     return stream.getvalue()
 
@@ -158,6 +163,21 @@ def _members(item: FrameBatch, frames: list[str]) -> dict[str, bytes]:
     members = {"json": json.dumps(about).encode()}
     for name, (member, _) in MEMBERS.items():
         if (values := getattr(item, name)) is not None:
-            encode = encode_map if member.endswith(".png") else encode_array
+            encode = _encode_map if member.endswith(".png") else _encode_array
             members[member] = encode(values[0].numpy())
     return members
+
+
+def _encode_map(values: npt.NDArray[Any]) -> bytes:
+    """Return the PNG of a frame (3, H, W) or of a map (H, W), uint8."""
+    stream = io.BytesIO()
+    pixels = values if values.ndim == 2 else values.transpose(1, 2, 0)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _encode_array(values: npt.NDArray[Any]) -> bytes:
+    """Return the NPY file of an array."""
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    return stream.getvalue()

@@ -23,11 +23,9 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -284,18 +282,3 @@ def verify_shards(root: Path, progress: Callable[[int, int], None] = lambda done
         frames.open(shard)
         progress(shard + 1, len(header.files))
     return header
-
-
-def encode_map(values: npt.NDArray[Any]) -> bytes:
-    """Return the PNG of a frame (3, H, W) or of a map (H, W), uint8."""
-    stream = io.BytesIO()
-    pixels = values if values.ndim == 2 else values.transpose(1, 2, 0)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
-def encode_array(values: npt.NDArray[Any]) -> bytes:
-    """Return the NPY file of an array."""
-    stream = io.BytesIO()
-    np.save(stream, values, allow_pickle=False)
-    return stream.getvalue()

@@ -161,7 +161,7 @@ class FrameDataset(Dataset[FrameBatch]):
             raise ValueError("records of one dataset must have the same offsets")
         self.records = tuple(records)
         self.size = (height, width)
-        self._with_depth = with_depth
+        self.with_depth = with_depth
         self._cache: dict[Path, _Pixels] | None = {} if cache else None
         # Batches are stacked: an optional field is there in every item or in none.
         self._with_labels = any(record.labels for record in records)
@@ -190,7 +190,7 @@ class FrameDataset(Dataset[FrameBatch]):
             intrinsics=self._intrinsics(record, size)[None],
             labels=self._labels(record, size) if self._with_labels else None,
             confidence=self._confidence(record, size) if self._with_confidence else None,
-            depth=self._depth(record) if self._with_depth else None,
+            depth=self._depth(record) if self.with_depth else None,
             source_from_target=_source_from_target(record) if self._with_poses else None,
         )
 

@@ -220,8 +220,7 @@ def segment_errors(
             last = int(np.searchsorted(travelled, travelled[first] + length, side="right"))
             if last == len(truth):
                 break
-            expected = _invert(truth[first]) @ truth[last]
-            got = _invert(prediction[first]) @ prediction[last]
+            expected, got = (_invert(poses[first]) @ poses[last] for poses in (truth, prediction))
             error = _invert(got) @ expected
             cosine = np.clip((np.trace(error[:3, :3]) - 1) / 2, -1, 1)
             rows.append((np.linalg.norm(error[:3, 3]) / length, np.arccos(cosine) / length))

@@ -153,7 +153,7 @@ def markdown_table(headings: Sequence[str], rows: _Rows) -> str:
 
 def write_json(result: EvaluationResult, path: str | Path) -> None:
     """Write the whole result, rows included; what is unknown (NaN) becomes null. All of the file or nothing."""
-    write_text(path, json.dumps(_plain(asdict(result)), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain(asdict(result)), indent=1, allow_nan=False) + "\n")
 
 
 def write_csv(result: EvaluationResult, path: str | Path) -> None:
@@ -197,9 +197,10 @@ def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return values as JSON can hold them: tuples as lists, NaN and infinity as None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
