@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from semdepth.geometry.rigid import pose_matrix
 from semdepth.models.pose_net import FOCAL_RANGE, FocalLength, build_pose_network
 
 SMALL = "resnet10-small"
@@ -55,3 +56,32 @@ def test_a_network_that_learns_no_focal_length_is_as_before():
     assert plain.focal is None
     assert set(learning.state_dict()) - set(plain.state_dict()) == {"focal.raw"}
     assert all(torch.equal(value, learning.state_dict()[key]) for key, value in plain.state_dict().items())
+
+
+def test_training_can_start_straight_ahead():
+    """Whatever it sees, what is ahead comes nearer by the given way; all else starts as without."""
+    plain, ahead = (build_pose_network("resnet10-small", initial_motion=way, seed=1) for way in (0.0, 0.02))
+    first, second = torch.rand(2, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0)).unbind()
+    axis_angle, translation = ahead(first, second)
+    assert not axis_angle.any()
+    torch.testing.assert_close(translation, torch.tensor([[0.0, 0.0, -0.02]]).expand(2, 3))
+    second_from_first = pose_matrix(axis_angle, translation)
+    torch.testing.assert_close(
+        second_from_first @ torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.tensor([[0.0, 0.0, 0.98, 1.0]] * 2)
+    )
+    others = {k: v for k, v in plain.state_dict().items() if not k.startswith("motion.")}
+    assert all(torch.equal(ahead.state_dict()[k], v) for k, v in others.items())
+
+
+def test_a_start_straight_ahead_can_be_unlearnt():
+    """A camera that drives backwards: the bias and the weights both get a gradient that leads there."""
+    network = build_pose_network("resnet10-small", initial_motion=0.02, seed=1)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    frames = torch.rand(2, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    for _ in range(60):
+        loss = (network(*frames)[1] - torch.tensor([0.0, 0.0, 0.02])).abs().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert network.motion.weight.abs().max() > 0
+    assert (network(*frames)[1][:, 2] > 0).all()

@@ -46,6 +46,9 @@ class NetworkConfig:
     """Let the ssfa gradient flow into the class probabilities that guide it."""
     pose_encoder: str = "resnet18"
     """Encoder of the pose network, named as ``encoder``."""
+    initial_motion: float = 0.02
+    """Start from a camera that drives this far ahead between frames, in the unit of the predicted depth (the road at the bottom
+    of the image starts at 0.2); below 0 it drives backwards; 0: random and small, the literature's start."""
     intrinsics: Intrinsics = "given"
     """given: the data's; learnt: the data's focal length is a first guess, corrected with the motion (the camera must turn)."""
 

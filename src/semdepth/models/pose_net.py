@@ -51,16 +51,29 @@ class PoseNetwork(nn.Module):
 
     Pairs are always fed in temporal order, earlier frame first: the network then learns motions of one direction only.
     Where the source is the earlier frame, the caller inverts the result (``geometry.rigid.pose_matrix(invert=True)``).
+
+    From random parameters the first motions point in a random direction, and which one decides whether depth finds its
+    way (docs/experiments.md, "Starting reliably"). So training may start from a camera that drives straight ahead: the last
+    layer's weights are zero and its bias is that motion, parameters like all others.
     """
 
-    def __init__(self, encoder: Encoder, learn_focal: bool = False) -> None:
-        """Build the decoder on top of ``encoder``, which takes 6 channels; with ``learn_focal``, a focal length too."""
+    def __init__(self, encoder: Encoder, learn_focal: bool = False, initial_motion: float = 0.0) -> None:
+        """Build the decoder.
+
+        Args:
+            encoder: takes 6 channels.
+            learn_focal: learn the camera's focal length, too.
+            initial_motion: way ahead between two frames before training, in the unit of the predicted depth; 0: random
+                and small, as in the literature.
+        """
         super().__init__()
         self.encoder = encoder
         self.squeeze = nn.Conv2d(encoder.channels[-1], 256, 1)
         self.conv0 = nn.Conv2d(256, 256, 3, padding=1)
         self.conv1 = nn.Conv2d(256, 256, 3, padding=1)
         self.motion = nn.Conv2d(256, 6, 1)
+        if initial_motion:
+            _start_straight_ahead(self.motion, initial_motion)
         self.focal = FocalLength() if learn_focal else None
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,8 +94,21 @@ class PoseNetwork(nn.Module):
         return motion[:, :3], motion[:, 3:]
 
 
+def _start_straight_ahead(motion: nn.Conv2d, way: float) -> None:
+    """Make the last layer say, whatever it sees, that what is ahead comes nearer by ``way``."""
+    assert motion.bias is not None
+    nn.init.zeros_(motion.weight)
+    with torch.no_grad():
+        motion.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, -way / POSE_SCALE]))
+
+
 def build_pose_network(
-    encoder: str = "resnet18", *, pretrained: bool = False, learn_focal: bool = False, seed: int | None = None
+    encoder: str = "resnet18",
+    *,
+    pretrained: bool = False,
+    learn_focal: bool = False,
+    initial_motion: float = 0.0,
+    seed: int | None = None,
 ) -> PoseNetwork:
     """Build a pose network.
 
@@ -90,6 +116,7 @@ def build_pose_network(
         encoder: as for ``build_encoder``.
         pretrained: start from image weights, folded over the pair.
         learn_focal: learn the camera's focal length with the motion.
+        initial_motion: way ahead before training, in the unit of the predicted depth; 0: random and small.
         seed: of the initial parameters; None draws from torch's global generator.
 
     Raises:
@@ -98,4 +125,5 @@ def build_pose_network(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return PoseNetwork(build_encoder(encoder, pretrained=pretrained, in_channels=6), learn_focal)
+        built = build_encoder(encoder, pretrained=pretrained, in_channels=6)
+        return PoseNetwork(built, learn_focal, initial_motion)

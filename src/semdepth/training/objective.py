@@ -99,8 +99,9 @@ class Learner(nn.Module):
         super().__init__()
         self.config = objective
         self.depth: DepthNetwork = build_depth_network(network)
+        learnt, ahead = network.intrinsics == "learnt", network.initial_motion
         self.pose: PoseNetwork = build_pose_network(
-            network.pose_encoder, pretrained=network.pretrained, learn_focal=network.intrinsics == "learnt"
+            network.pose_encoder, pretrained=network.pretrained, learn_focal=learnt, initial_motion=ahead
         )
         self.depth_range = (network.min_depth, network.max_depth)
         self.balance = TaskBalance(objective.balance, objective.segmentation)
