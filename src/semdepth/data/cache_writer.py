@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semdepth.data.cache import PIECES, ROWS, row_bytes
+from semdepth.data.drives import drives_named
 from semdepth.data.prepared import DataFile, Header, plan_digest, read_header, require_free, write_header, write_whole
 from semdepth.data.records import LabelKind
 from semdepth.data.video import FrameDataset
@@ -218,6 +219,7 @@ def _finish(plan: _Plan, sample: FrameBatch) -> Header:
         records=len(records),
         frames=len(plan.row_of),
         files=(*files, DataFile(ROWS, len(content), zlib.crc32(content))),
+        drives=dict(drives_named(record.name for record in plan.dataset.records)),
     )
     write_header(plan.folder, header)
     for note in (*map(plan.done, range(plan.chunks)), plan.folder / "plan.txt"):

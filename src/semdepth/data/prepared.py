@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,8 @@ class Header:
     frames: int
     """Frames, targets and sources together, each counted once."""
     files: tuple[DataFile, ...]
+    drives: dict[str, int] = field(default_factory=dict)
+    """Drive, as far as names tell it (``drives.drives_named``) → its records; so that leaks are found without reading on."""
     version: int = VERSION
 
     @property

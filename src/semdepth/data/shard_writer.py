@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from semdepth.data.drives import drives_named
 from semdepth.data.prepared import (
     DataFile,
     Header,
@@ -84,6 +85,7 @@ def write_shards(
             records=len(dataset),
             frames=len({path for record in dataset.records for path in (record.image, *record.sources)}),
             files=tuple(files),
+            drives=dict(drives_named(record.name for record in dataset.records)),
         )
         write_header(folder, header)
         note.unlink()
