@@ -124,6 +124,8 @@ def test_bad_input_leaves_nothing(clip: Path, tmp_path: Path, capsys: pytest.Cap
         ([good, f"--out={tmp_path / 'taken'}"], "taken: is there already"),
         ([good, out, "--intrinsics=1,2"], "fx,fy,cx,cy"),
         ([good, out, "--distortion=0.1,0,0,0"], "as intrinsics too"),
+        ([good, out, "--intrinsics=70,70,64,32", "--distortion=-5,0,0,0"], "folds the picture"),
+        ([good, f"--out={tmp_path}/.."], "names no new folder"),
         ([good, out, "--long_side=100"], "multiple of 32"),
         ([good, out, "--motion=0"], "motion 0"),
         ([good, out, "--fps=x"], "fps"),

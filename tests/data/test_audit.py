@@ -276,3 +276,33 @@ def test_evenly_takes_both_ends():
     assert evenly(range(10), 20) == list(range(10))
     assert evenly(range(10), 4) == [0, 3, 6, 9]
     assert from_error("x", InputError("a.png: is bad; write it again")).mend == "write it again"
+
+
+def test_cropped_truth_label_ids_and_grids_are_read_as_the_reader_reads_them(city_tree, make3d_tree, tmp_path):
+    assert recognise(city_tree) == "cityscapes"
+    city = DataConfig("cityscapes", city_tree, offsets=(), labels="exact", require_depth=True)
+    found = by_topic(city)
+    assert {found[topic].state for topic in ("labels", "ground truth")} == {"ok"}, found
+    assert recognise(make3d_tree) == "make3d"
+    assert by_topic(DataConfig("make3d", make3d_tree, offsets=()))["ground truth"].state == "ok"
+    listed = tmp_path / "list.txt"
+    listed.write_text("2011_09_26/2011_09_26_drive_0001_sync 1 l\n")
+    val = dataclasses.replace(city, split=Path("val"), labels="none")
+    assert by_topic(val, against=listed)["leak"].state == "ok"  # its split is no file
+    shutil.copytree(city_tree, tmp_path / "city")
+    shutil.rmtree(tmp_path / "city" / "disparity")
+    lacking = by_topic(dataclasses.replace(city, root=tmp_path / "city", labels="none"))
+    assert (lacking["frames"].state, lacking["ground truth"].state) == ("ok", "problem")
+
+
+def test_sequences_in_folders_are_recognised_and_prepared_frames_referred_on(drive, tmp_path):
+    sequences = tmp_path / "set"
+    for name in ("sequence_0000", "sequence_0001"):
+        shutil.copytree(drive / "image_02" / "data", sequences / name)
+    assert recognise(sequences) == "folder"
+    for name, kind in (("cache.json", "prepared"), ("shards.json", "shards")):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / name).touch()
+        assert recognise(tmp_path / kind) == kind
+        with pytest.raises(InputError, match="--verify true"):
+            audit(DataConfig(kind, tmp_path / kind))

@@ -6,6 +6,7 @@ from semdepth.data.cache_writer import prepare
 from semdepth.data.catalog import DataConfig, open_dataset
 from semdepth.data.leaks import drives_learnt_from, drives_of, drives_of_list, refuse_leak, shared_drives
 from semdepth.data.shard_writer import write_shards
+from semdepth.data.shards import ShardFrames
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.runtime import InputError
 
@@ -103,3 +104,20 @@ def test_real_lists(shared):
     assert (len(train), len(val), len(test)) == (32, 31, 28)
     assert shared_drives(train, test) == shared_drives(val, test) == []
     assert len(shared_drives(train, val)) == 31
+
+
+def test_a_city_is_one_drive_wherever_its_frames_lie_and_shards_tell_theirs_unread(city_tree, tmp_path, monkeypatch):
+    def city(**options):
+        return open_dataset(DataConfig("cityscapes", city_tree, height=32, width=64, labels="none", **options))
+
+    learnt = city(cache=True)
+    assert set(drives_of(learnt)) == {"Cityscapes aachen", "Cityscapes hamburg"}
+    write_shards(learnt, tmp_path / "shards", labels="none", records=4)
+    config = DataConfig("shards", tmp_path / "shards", height=32, width=64, labels="none")
+    monkeypatch.setattr(ShardFrames, "open", None)
+    assert drives_of(open_dataset(config)) == drives_of(learnt) == drives_learnt_from(config)
+    with pytest.raises(InputError, match="Cityscapes aachen"):
+        refuse_leak(open_dataset(config), city(offsets=()), "validation")
+    refuse_leak(open_dataset(config), city(offsets=(), split="val"), "validation")
+    with pytest.raises(InputError, match="to learn from"):
+        open_dataset(DataConfig("shards", tmp_path / "shards", height=32, width=64, labels="none", offsets=()))

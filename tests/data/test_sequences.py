@@ -73,3 +73,15 @@ def test_bad_input(kitti: Path, tmp_path: Path) -> None:
     (kitti / "sequences" / "07" / "times.txt").write_text("0 1")
     with pytest.raises(InputError, match="frames up to 2"):
         open_sequences(kitti, sequences=["07"])
+
+
+def test_folders_of_frames_are_a_sequence_each(tmp_path):
+    for name in ("sequence_0000", "sequence_0001"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f"{number:06d}.jpg").touch()
+    found = open_sequences(tmp_path)
+    assert [(s.name, len(s.images)) for s in found] == [("sequence_0000", 3), ("sequence_0001", 3)]
+    with pytest.raises(InputError, match="holds 2 sequences; give one of them"):
+        open_sequences(tmp_path, poses=tmp_path / "poses.txt")
+    assert [s.name for s in open_sequences(tmp_path / "sequence_0001")] == ["sequence_0001"]

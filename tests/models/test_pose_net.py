@@ -69,8 +69,8 @@ def test_training_can_start_straight_ahead():
     torch.testing.assert_close(
         second_from_first @ torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.tensor([[0.0, 0.0, 0.98, 1.0]] * 2)
     )
-    others = {k: v for k, v in plain.state_dict().items() if not k.startswith("motion.")}
-    assert all(torch.equal(ahead.state_dict()[k], v) for k, v in others.items())
+    others = {k: v for k, v in plain.named_parameters() if not k.startswith("motion.")}
+    assert all(torch.equal(ahead.get_parameter(k), v) for k, v in others.items())
 
 
 def test_a_start_straight_ahead_can_be_unlearnt():

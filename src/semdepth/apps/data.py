@@ -65,13 +65,13 @@ def recognised(config: DataConfig, root: Path) -> DataConfig:
     """
     if not root.is_dir():
         raise InputError(f"{root}: not found, or no folder; give the dataset's folder")
-    found = recognise(root)
-    if config.name != DEFAULT.name or found in (None, config.name):
-        return replace(config, root=root)
-    Console().print(
-        f"{root} looks like {found}: checked as such (--data.name {found})", highlight=False, soft_wrap=True
-    )
-    return replace(config, root=root, name=found)
+    name = recognise(root) if config.name == DEFAULT.name else config.name
+    if name not in (None, config.name):
+        said = f"{root} looks like {name}: checked as such (--data.name {name})"
+        Console().print(said, highlight=False, soft_wrap=True, markup=False)
+    # Single images have no neighbours, which nobody should have to say.
+    offsets = () if name == "make3d" and config.offsets == DEFAULT.offsets else config.offsets
+    return replace(config, root=root, name=name or config.name, offsets=offsets)
 
 
 def check(config: DataConfig, against: Path | None, full: bool) -> None:

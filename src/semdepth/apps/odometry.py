@@ -52,7 +52,7 @@ def odometry(
 
     Args:
         run: A run folder (its best weights) or a .safetensors file with a pose network.
-        sequence: A KITTI odometry root, or a folder of consecutive frames.
+        sequence: A KITTI odometry root, a folder of consecutive frames, or of such folders, as prepare writes.
         sequences: KITTI odometry: which sequences, e.g. '["09"]'; none: all that have images of the camera.
         camera: KITTI odometry: 0, 1 grey; 2, 3 colour.
         poses: A folder's true poses, 12 numbers a line, one line an image; KITTI odometry brings its own.

@@ -45,13 +45,14 @@ def prepare(
         out: The folder to write; none: prepared/NAME.
         intrinsics: fx,fy,cx,cy in pixels of the upright frames; or learnt: what else is known is a first guess.
         fov_deg: Horizontal field of view of the upright frames in degrees.
-        distortion: k1,k2,p1,p2[,k3] as OpenCV's calibration gives them, with --intrinsics; the images are straightened.
+        distortion: k1,k2,p1,p2[,k3] as OpenCV's calibration gives them, e.g. --distortion=-0.28,0.07,0,0 (with the equals
+            sign: k1 is mostly negative), with --intrinsics; the images are straightened.
         long_side: Longer side of the images in pixels, a multiple of 32; small frames are not enlarged.
         motion: Least motion between frames, as a share of the longer side (median flow).
         longest_gap: Seconds without that much motion after which the camera counts as standing, and a sequence ends.
         fps: Frame rate at which the images of a folder were taken; a video knows its own.
     """
-    out = out if out is not None else Path("prepared") / source.stem
+    out = out if out is not None else Path("prepared") / source.resolve().stem
     config = MotionConfig(least=motion, longest_gap=longest_gap)
     movie = open_movie(source, fps)
     lens = choose_lens(
@@ -139,7 +140,8 @@ def _fingerprint(movie: Movie) -> dict[str, Any]:
     files = movie.images or (movie.path,)
     states = [path.stat() for path in files]
     newest = max(state.st_mtime_ns for state in states)
-    return {
+    told = {"fps": movie.fps} if movie.images else {}  # a video's is its own
+    return told | {
         "path": str(movie.path.resolve()),
         "files": len(files),
         "bytes": sum(state.st_size for state in states),

@@ -16,18 +16,21 @@ from semdepth.data.audit_files import (
     check_intrinsics,
     check_labels,
 )
-from semdepth.data.catalog import DataConfig, DatasetName, list_records
+from semdepth.data.catalog import MAY_LACK_DEPTH, DataConfig, DatasetName, list_records
 from semdepth.data.findings import Each, Finding, evenly, from_error, plain
+from semdepth.data.folder import sequence_folders
 from semdepth.data.leaks import describe, drive_of, drives_of_list, shared_drives
 from semdepth.data.motion import moving_share, read_grey
+from semdepth.data.prepared import HEADER
 from semdepth.data.records import FrameRecord
-from semdepth.images import IMAGE_SUFFIXES
 from semdepth.runtime import InputError
 
 SAMPLE, PAIRS, PAIRS_FULL = 40, 24, 240
 """Files that are read of each kind, and neighbouring frames that are compared, without and with ``full``."""
 STANDING = 0.1
 """A camera stands where less than this share of the image moves."""
+CITIES = tuple(f"{kind}{end}" for kind in ("leftImg8bit_sequence", "leftImg8bit") for end in ("", "_trainvaltest"))
+"""Folders that Cityscapes' archives unpack to."""
 
 
 def recognise(root: Path) -> DatasetName | None:
@@ -36,9 +39,15 @@ def recognise(root: Path) -> DatasetName | None:
         return "kitti_odometry"
     if next(root.glob("*/*/image_0[23]"), None) is not None:
         return "kitti_raw"
-    if root.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in root.iterdir()):
-        return "folder"
-    return None
+    if any((root / name).is_dir() for name in CITIES):
+        return "cityscapes"
+    if any((root / name).is_dir() for name in ("Test134", "Test134Img")):
+        return "make3d"
+    if (root / HEADER["cache"]).is_file():
+        return "prepared"
+    if (root / HEADER["shards"]).is_file():
+        return "shards"
+    return "folder" if root.is_dir() and sequence_folders(root) else None
 
 
 def audit(config: DataConfig, *, full: bool = False, against: Path | None = None, each: Each = plain) -> list[Finding]:
@@ -52,7 +61,15 @@ def audit(config: DataConfig, *, full: bool = False, against: Path | None = None
 
     Returns:
         Findings, in the order of a reader's questions; the dataset is ready if none is a problem.
+
+    Raises:
+        InputError: if it is a prepared cache or shards, which are checked otherwise.
     """
+    if config.name in ("prepared", "shards"):
+        raise InputError(
+            f"{config.root}: holds prepared frames; check them with `semdepth cache {config.root} --verify true`, or the "
+            "data set that they were made from"
+        )
     if config.name == "synthetic":
         return [Finding("frames", "ok", "synthetic frames are rendered as they are asked for: nothing to check")]
     records, listed = find_records(config)
@@ -90,6 +107,8 @@ def _find_piecemeal(config: DataConfig) -> tuple[list[FrameRecord], list[Finding
     demands: list[tuple[str, dict[str, Any]]] = [("labels", {"labels": "none"})]
     if config.name == "kitti_raw":
         demands += [("ground truth", {"require_depth": False, "ground_truth": "none"}), ("list", {"split": None})]
+    elif config.name in MAY_LACK_DEPTH:
+        demands.append(("ground truth", {"require_depth": False}))
     modest = replace(config, frames=None, **{k: v for _, options in demands for k, v in options.items()})
     findings = []
     try:
@@ -130,7 +149,7 @@ def check_leak(config: DataConfig, against: Path) -> Finding:
     """Compare the drives with those of a list to be judged on; frames of either need not be there."""
     try:
         judged = drives_of_list(against, config.root)
-        if config.split is not None:
+        if config.name == "kitti_raw" and config.split is not None:
             learnt = drives_of_list(config.split, config.root)
         else:
             learnt = Counter(drive_of(r) for r in list_records(replace(config, labels="none", offsets=())))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from semdepth.data.findings import Each, Finding, evenly, from_error
-from semdepth.data.records import FrameRecord, LidarDepth
+from semdepth.data.records import FrameRecord, GridDepth, LidarDepth, kept_rows
 from semdepth.data.video import ASPECT_TOLERANCE, read_ground_truth
 from semdepth.images import image_size, read_confidence, read_labels
 from semdepth.labels import CLASSES, IGNORE, NUM_CLASSES, palette
@@ -94,7 +94,7 @@ def check_labels(records: Sequence[FrameRecord], sizes: Sizes, each: Each) -> Fi
     for record in each(labelled, "labels"):
         assert record.labels is not None
         try:
-            values = read_labels(record.labels)
+            values = read_labels(record.labels, record.labels_are_ids)
         except InputError as error:
             errors.append((record.labels, error))
             continue
@@ -184,8 +184,8 @@ def check_ground_truth(records: Sequence[FrameRecord], sample: int, sizes: Sizes
             depth = read_ground_truth(record)
         except InputError as error:
             return from_error("ground truth", error)
-        if record.image in sizes:
-            height, width = sizes[record.image]
+        if record.image in sizes and not isinstance(record.depth, GridDepth):  # a laser's grid has a shape of its own
+            height, width = _kept_size(record, sizes[record.image])
             if abs((width / height) / (depth.shape[1] / depth.shape[0]) - 1.0) > ASPECT_TOLERANCE:
                 return _wrong_size("ground truth", record.image, (height, width), (depth.shape[0], depth.shape[1]))
         shares.append(float((depth > 0).mean()))
@@ -203,6 +203,12 @@ def check_ground_truth(records: Sequence[FrameRecord], sample: int, sizes: Sizes
     if min(shares) < 0.002:
         return Finding("ground truth", "warning", f"{text}; at worst {min(shares):.2%}", "look at the sparsest frames")
     return Finding("ground truth", "ok", text)
+
+
+def _kept_size(record: FrameRecord, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (H, W) of what is used of a map of ``size``."""
+    rows = kept_rows(record.rows, size[0])
+    return rows.stop - rows.start, size[1]
 
 
 def _wrong_size(topic: str, path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> Finding:

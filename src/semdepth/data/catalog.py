@@ -120,6 +120,8 @@ def list_records(config: DataConfig) -> list[FrameRecord]:
     """
     if config.root is None:
         raise InputError(f"data root of {config.name} not given; set root to the dataset's folder")
+    if config.name not in _LISTERS:
+        raise InputError(f"data {config.name}: has no files for each frame; give the data set that it was made from")
     records = _LISTERS[config.name](config, config.root)
     if config.frames is None:
         return records

@@ -62,12 +62,7 @@ def frame_folder(
     if labels == "exact":
         raise InputError("labels exact: a plain folder has none; set labels: noisy or none")
     require_folder(root, "folder of frames", "give a folder of consecutive images")
-    name = root.resolve().name
-    if _images(root):
-        sequences = {name: root}
-    else:
-        folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_order)
-        sequences = {f"{name}/{p.name}": p for p in folders if _images(p)}
+    sequences = sequence_folders(root)
     if not sequences:
         raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
     records, count = [], 0
@@ -81,8 +76,18 @@ def frame_folder(
     return records
 
 
+def sequence_folders(root: Path) -> dict[str, Path]:
+    """Return name → folder of the unbroken sequences: ``root`` itself if it holds images, else its folders that do."""
+    name = root.resolve().name
+    if _images(root):
+        return {name: root}
+    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_order)
+    return {f"{name}/{p.name}": p for p in folders if _images(p)}
+
+
 def _images(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted(found, key=natural_order)
 
 
 def _sequence(

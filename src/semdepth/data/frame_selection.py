@@ -42,7 +42,7 @@ class MotionConfig:
             raise InputError(
                 f"motion {self.least:g}: must lie between 0 and {self.most:g} (a share of the longer side)"
             )
-        if self.longest_gap <= 0:
+        if not self.longest_gap > 0:
             raise InputError(f"longest_gap {self.longest_gap:g}: must be above 0 seconds")
 
 

@@ -6,12 +6,12 @@ training have contained drives of the usual test list; nobody sees that in a tab
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from semdepth.data.catalog import DataConfig, Frames, list_records
+from semdepth.data.catalog import DataConfig, Frames, open_dataset
+from semdepth.data.drives import drive_named, drives_named
 from semdepth.data.kitti import read_split
 from semdepth.data.prepared import Kind, read_header
 from semdepth.data.records import FrameRecord
@@ -19,28 +19,17 @@ from semdepth.data.synthetic_frames import SyntheticFrames
 from semdepth.data.video import FrameDataset
 from semdepth.runtime import InputError
 
-_KITTI_DRIVE = re.compile(r"2011_\d\d_\d\d_drive_\d{4}")
-_KITTI_SEQUENCE = re.compile(r"(\d\d)/\d{6}/[0-3]")
 _KIND: dict[str, Kind] = {"prepared": "cache", "shards": "shards"}
-SEQUENCE_DRIVES = {
-    "00": "2011_10_03_drive_0027", "01": "2011_10_03_drive_0042", "02": "2011_10_03_drive_0034",
-    "03": "2011_09_26_drive_0067", "04": "2011_09_30_drive_0016", "05": "2011_09_30_drive_0018",
-    "06": "2011_09_30_drive_0020", "07": "2011_09_30_drive_0027", "08": "2011_09_30_drive_0028",
-    "09": "2011_09_30_drive_0033", "10": "2011_09_30_drive_0034",
-}  # fmt: skip
-"""KITTI odometry's sequences are cut out of these raw drives (its development kit says so); 11–20 are not told."""
 
 
 def drive_of(record: FrameRecord) -> str:
     """Return what stands for the drive of a frame, the same for whoever reads it.
 
-    A KITTI drive is its name, wherever it lies, and an odometry sequence is the raw drive that it was cut from. Anything else is
-    a folder: rendered worlds and home-made videos of one name in two places are two drives.
+    What its name tells (``drives.drive_named``), wherever it lies. Anything else is a folder: rendered worlds and home-made
+    videos of one name in two places are two drives.
     """
-    if named := _KITTI_DRIVE.match(record.name):
-        return named.group()
-    if (sequence := _KITTI_SEQUENCE.fullmatch(record.name)) and sequence[1] in SEQUENCE_DRIVES:
-        return SEQUENCE_DRIVES[sequence[1]]
+    if named := drive_named(record.name):
+        return named
     folder = record.image.resolve().parent
     return str(folder.parents[1] if folder.name == "data" else folder)
 
@@ -53,7 +42,7 @@ def drives_of(frames: Frames) -> Counter[str]:
     if isinstance(frames, FrameDataset):
         return Counter(drive_of(record) for record in frames.records)
     if isinstance(frames, SyntheticFrames):
-        return Counter(frames.name(index).partition("/")[0] for index in range(len(frames)))
+        return drives_named(frames.name(index) for index in range(len(frames)))
     return Counter(frames.header.drives)
 
 
@@ -72,8 +61,8 @@ def drives_of_list(path: Path, root: Path | None) -> Counter[str]:
 
 
 def _listed_drive(drive: str, root: Path | None) -> str:
-    if named := _KITTI_DRIVE.match(drive):
-        return named.group()
+    if named := drive_named(drive):
+        return named
     return str((root / drive[:10] / drive).resolve()) if root else drive
 
 
@@ -87,7 +76,7 @@ def drives_learnt_from(config: DataConfig) -> Counter[str]:
             return Counter(read_header(config.root, _KIND[config.name]).drives) if config.root else Counter()
         if config.name == "kitti_raw" and config.split is not None:
             return drives_of_list(config.split, config.root)
-        return Counter(drive_of(record) for record in list_records(config)) if config.root else Counter()
+        return drives_of(open_dataset(config)) if config.root else Counter()
     except InputError:
         return Counter()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,11 +109,12 @@ def read_frames(movie: Movie) -> Iterator[Frame]:
 
 
 def _open_folder(path: Path, fps: float) -> Movie:
-    if fps <= 0:
-        raise InputError(f"fps {fps:g}: must be above 0; give the rate at which the images were taken")
+    if not 0 < fps < math.inf:
+        raise InputError(f"fps {fps:g}: must be a number above 0; give the rate at which the images were taken")
     require_folder(path, "folder of images", "give a video, or a folder of consecutive images")
     images = sorted(
-        (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()), key=natural_order
+        (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and p.name[0] != "."),
+        key=natural_order,
     )
     if not images:
         raise InputError(f"{path}: no images in it; give a video, or a folder of consecutive images (PNG or JPEG)")

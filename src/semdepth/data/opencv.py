@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from semdepth.runtime import InputError
+
 Picture = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
 
@@ -65,6 +67,9 @@ class Straightener:
             intrinsics: (3, 3) in pixels, pixel centres at integer coordinates (as in OpenCV's calibration).
             distortion: k1, k2, p1, p2 and perhaps k3 of the Brown–Conrady model, as OpenCV's calibration gives them.
             size: (H, W) of the pictures.
+
+        Raises:
+            InputError: if no lens bends a picture like that.
         """
         coefficients = np.array(distortion, dtype=np.float64)
         # alpha = 0: every pixel of the straight picture was seen; what lies outside it is cut off.
@@ -74,6 +79,15 @@ class Straightener:
         self._map = cv2.initUndistortRectifyMap(
             intrinsics, coefficients, None, self.intrinsics, size[::-1], cv2.CV_32FC1
         )
+        x, y = self._map
+        orderly = (
+            np.isfinite(x).all() and np.isfinite(y).all() and (np.diff(x) > 0).all() and (np.diff(y, axis=0) > 0).all()
+        )
+        if not orderly or self.intrinsics[0, 0] <= 0 or self.intrinsics[1, 1] <= 0:
+            raise InputError(
+                f"distortion {','.join(f'{c:g}' for c in distortion)}: folds the picture over itself; give the coefficients "
+                "that belong to these intrinsics, in OpenCV's order k1,k2,p1,p2[,k3]"
+            )
 
     def __call__(self, picture: Picture) -> Picture:
         """Return the straightened (H, W, 3) or (H, W) uint8 picture."""

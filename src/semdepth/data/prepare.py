@@ -73,6 +73,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Raises:
         InputError: if ``out`` is there already (and not empty), or cannot be written.
     """
+    out = out.absolute()
+    if not out.name or out.name == "..":
+        raise InputError(f"{out}: names no new folder; give --out with a name of its own")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):

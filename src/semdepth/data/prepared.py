@@ -19,6 +19,7 @@ from semdepth.runtime import InputError, require_file
 
 VERSION = 2
 """Raised when the layout changes; a reader takes no other."""
+TO_LEARN_FROM = "prepared frames are to learn from; judge on the data set they were made from"
 Kind = Literal["cache", "shards"]
 HEADER: dict[Kind, str] = {"cache": "cache.json", "shards": "shards.json"}
 """Kind → the file that describes it."""
@@ -99,8 +100,11 @@ def check_asked(
     """Make sure that a collection holds what is asked for.
 
     Raises:
-        InputError: if it was prepared at another size, with other neighbours or labels, or without depth.
+        InputError: if it was prepared at another size, with other neighbours or labels, or without depth, or if no
+            neighbours are asked for, as for judging.
     """
+    if not offsets:
+        raise InputError(f"{root}: {TO_LEARN_FROM}")
     if size != (header.height, header.width):
         raise InputError(
             f"{root}: was prepared at {header.width}×{header.height}, not {size[1]}×{size[0]}; set data.height "
@@ -187,7 +191,7 @@ class ToLearnFrom:
         raise self._refusal()
 
     def _refusal(self) -> InputError:
-        return InputError(f"{self.root}: prepared frames are to learn from; judge on the data set they were made from")
+        return InputError(f"{self.root}: {TO_LEARN_FROM}")
 
 
 def _digest(plain: dict[str, Any]) -> str:

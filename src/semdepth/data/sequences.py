@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semdepth.data.calibration import read_poses
-from semdepth.data.folder import list_frames
+from semdepth.data.folder import list_frames, sequence_folders
 from semdepth.data.odometry import kitti_odometry
 from semdepth.data.records import FrameRecord
 from semdepth.runtime import InputError, require_file
@@ -35,7 +35,8 @@ def open_sequences(
     """List the sequences under ``path``, without reading a pixel.
 
     Args:
-        path: a KITTI odometry root (it holds ``sequences``), or a folder of consecutive frames. ``times.txt``, seconds,
+        path: a KITTI odometry root (it holds ``sequences``), a folder of consecutive frames, or of folders of them
+            (``data.folder``). ``times.txt``, seconds,
             one a line, is read from the sequence's folder where it is there.
         sequences: KITTI odometry: names such as ``09``; empty: all that have images of ``camera``.
         camera: KITTI odometry: 0, 1 grey; 2, 3 colour.
@@ -58,6 +59,13 @@ def open_sequences(
         raise InputError(
             f"{path}: holds no folder sequences, so --sequences has no meaning; give a KITTI odometry root"
         )
+    folders = list(sequence_folders(path).values()) if path.is_dir() else []
+    if len(folders) > 1 and poses is not None:
+        raise InputError(f"{poses}: {path} holds {len(folders)} sequences; give one of them, e.g. {folders[0]}")
+    return [_of_folder(folder, poses) for folder in folders or [path]]
+
+
+def _of_folder(path: Path, poses: str | Path | None) -> FrameSequence:
     images = list_frames(path)
     known = None if poses is None else read_poses(poses)
     if known is not None and len(known) != len(images):
@@ -65,7 +73,7 @@ def open_sequences(
     times = _times(path / "times.txt")
     if times is not None and len(times) != len(images):
         raise InputError(f"{path / 'times.txt'}: {len(times)} times for {len(images)} images; give one line an image")
-    return [FrameSequence(path.resolve().name, tuple(images), known, times)]
+    return FrameSequence(path.resolve().name, tuple(images), known, times)
 
 
 def _sequence(record: FrameRecord) -> str:

@@ -91,7 +91,8 @@ class Predictor:
     def intrinsics_for(self, size: tuple[int, int]) -> npt.NDArray[np.float64] | None:
         """Return the camera's (3, 3) intrinsics, given or learnt, for images of ``size`` (H, W) framed as in training.
 
-        None if the weights do not tell. Of another camera, or another cut of the picture, they say nothing.
+        None if the weights do not tell. Of another camera, or another cut of the picture, they say nothing; where a run
+        has learnt from several cameras, they are those of its first frame.
         """
         if self.intrinsics is None:
             return None
