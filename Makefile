@@ -36,7 +36,7 @@ demo: $(VENV)/train
 	$(BIN)/semdepth evaluate $(DEMO) --data.name kitti_raw --data.root $(WORLD)/test --data.labels exact
 	$(BIN)/semdepth predict $(DEMO) $(WORLD)/test --out $(DEMO)/predictions --every 6
 	@echo
-	@echo "Look at $(DEMO)/predictions (image, depth), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
+	@echo "Look at $(DEMO)/predictions (image, depth, classes, uncertainty), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
