@@ -8,19 +8,17 @@ Beyond the paper, each off by default: ``+ λ_zoom·L_zoom``, a mask of moving o
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
+from semdepth.geometry.camera import disparity_to_depth
 from semdepth.geometry.rigid import pose_matrix
-from semdepth.geometry.warp import synthesise
 from semdepth.losses.consistency import zoom_consistency
 from semdepth.losses.motion import movable, moving_with_camera
-from semdepth.losses.photometric import TargetMoments, minimum_reprojection, photometric_error, ssim_moments
+from semdepth.losses.photometric import minimum_reprojection
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
 from semdepth.losses.segmentation import segmentation_loss
 from semdepth.losses.smoothness import smoothness
@@ -29,6 +27,7 @@ from semdepth.models.pose_net import PoseNetwork, build_pose_network
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, NetworkOutput
 from semdepth.training.balance import BalanceConfig, TaskBalance, captured, gradient_norms
+from semdepth.training.views import Reference, Views
 
 
 @dataclass(frozen=True)
@@ -250,52 +249,3 @@ def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch) -> Tensor:
     assert batch.labels is not None
     losses = [segmentation_loss(scale.float(), batch.labels, batch.confidence) for scale in logits]
     return torch.stack(losses).sum()
-
-
-@dataclass(frozen=True)
-class Views:
-    """What view synthesis gives: the two scalars of METHOD 3.1 and the finest scale's images."""
-
-    photometric: Tensor
-    smooth: Tensor
-    warped: Tensor
-    error: Tensor
-    kept: Tensor
-
-
-class Reference:
-    """Target and sources at one size; what does not depend on depth is worked out once, when first asked for."""
-
-    def __init__(self, target: Tensor, sources: Tensor, intrinsics: Tensor, auto_mask: bool) -> None:
-        """Take (B, 3, H, W), (B, S, 3, H, W), (B, 3, 3); identity errors are needed by the auto-mask only."""
-        self.target, self.sources, self.intrinsics, self.auto_mask = target, sources, intrinsics, auto_mask
-        self.size = (target.shape[-2], target.shape[-1])
-
-    @cached_property
-    def moments(self) -> TargetMoments:
-        """The target's SSIM moments, which every comparison needs."""
-        return ssim_moments(self.target)
-
-    @cached_property
-    def identity_errors(self) -> Tensor | None:
-        """(B, S, H, W) errors of the sources as they are: what standing still would explain."""
-        return self.errors(self.sources) if self.auto_mask else None
-
-    def errors(self, images: Tensor) -> Tensor:
-        """Return (B, S, H, W) photometric errors of (B, S, 3, H, W) against the target."""
-        return torch.cat([photometric_error(images[:, s], self.moments) for s in range(images.shape[1])], dim=1)
-
-    def compare(self, depth: Tensor, source_from_target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the warped sources (B, S, 3, H, W) and their errors (B, S, H, W)."""
-        warped = [
-            synthesise(self.sources[:, s], depth, self.intrinsics, source_from_target[:, s])
-            for s in range(self.sources.shape[1])
-        ]
-        stacked = torch.stack(warped, dim=1)
-        return stacked, self.errors(stacked)
-
-    def resized(self, size: tuple[int, int]) -> Reference:
-        """Return the same views, area-resized to (H', W')."""
-        target = F.interpolate(self.target, size, mode="area")
-        sources = F.interpolate(self.sources.flatten(0, 1), size, mode="area").unflatten(0, self.sources.shape[:2])
-        return Reference(target, sources, resize_intrinsics(self.intrinsics, self.size, size), self.auto_mask)
