@@ -238,3 +238,14 @@ def test_missing_empty_and_folder(tmp_path):
     _refused(tmp_path / "empty", "is empty")
     _refused(tmp_path / "absent", "not found")
     _refused(tmp_path, "folder")
+
+
+def test_half_precision_takes_half_the_space_and_loads_as_float32(networks, path, tmp_path):
+    half = tmp_path / "half.safetensors"
+    save_weights(half, *networks, half=True)
+    assert half.stat().st_size < 0.55 * path.stat().st_size
+    loaded, _ = load_depth_network(half)
+    for name, value in networks[0].state_dict().items():
+        assert loaded.state_dict()[name].dtype == value.dtype
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+    load_pose_network(half)

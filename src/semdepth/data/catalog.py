@@ -65,7 +65,7 @@ class DataConfig:
     require_depth: bool = False
     """``kitti_raw``, ``cityscapes``: leave out frames without ground truth; set it for judging."""
     with_depth: bool = False
-    """Put ground truth depth at the network's size into the batches (never used to learn from)."""
+    """Put ground truth depth at the network's size into the batches (only objective.exact_depth learns from it)."""
     intrinsics: tuple[float, float, float, float] | None = None
     """``folder``: fx, fy, cx, cy in pixels of the images, e.g. [720,720,620,188]."""
     fov_deg: float | None = None

@@ -51,6 +51,7 @@ def save_weights(
     network: DepthNetwork,
     pose_network: PoseNetwork | None = None,
     extra: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Write the networks to ``path``, whole or not at all (a temporary file beside it is renamed).
 
@@ -59,6 +60,7 @@ def save_weights(
         network: the depth network, on any device.
         pose_network: the pose network, if it shall be in the file.
         extra: JSON-serialisable facts to carry along.
+        half: store floating point as float16, in half the space; loading gives float32 networks all the same.
 
     Raises:
         InputError: if the place cannot be written to.
@@ -66,6 +68,8 @@ def save_weights(
     """
     path = Path(path)
     tensors = _state(network, _DEPTH) | (_state(pose_network, _POSE) if pose_network is not None else {})
+    if half:
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
         "package_version": _package_version(),

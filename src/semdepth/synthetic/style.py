@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from semdepth.runtime import InputError
 from .shapes import Vector
 
 Scene = Literal["simple", "complex", "mixed"]
-StyleName = Literal["default", "foreign"]
+StyleName = Literal["default", "foreign", "varied"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class WorldConfig:
     scene: Scene = "mixed"
     """``simple``: few objects; ``complex``: dense parking, people, poles and traffic; ``mixed``: either, by the seed."""
     style: StyleName = "default"
-    """``foreign``: another palette, density, weather and camera, to measure transfer."""
+    """``foreign``: another palette, density, weather and camera, to measure transfer; ``varied``: colours, light, density
+    and camera height drawn anew for every drive, to learn what transfers."""
     min_speed: float = 3.0
     """Slowest cruising speed in m/s (a drive may still stop)."""
     max_speed: float = 15.0
@@ -37,8 +38,8 @@ class WorldConfig:
     def __post_init__(self) -> None:
         if self.scene not in ("simple", "complex", "mixed"):
             raise InputError(f"scene: {self.scene!r} is unknown; use simple, complex or mixed")
-        if self.style not in ("default", "foreign"):
-            raise InputError(f"style: {self.style!r} is unknown; use default or foreign")
+        if self.style not in get_args(StyleName):
+            raise InputError(f"style: {self.style!r} is unknown; use {', '.join(get_args(StyleName))}")
         if not 0 < self.min_speed <= self.max_speed <= 30:
             raise InputError(f"speeds {self.min_speed}–{self.max_speed} m/s: need 0 < min_speed <= max_speed <= 30")
         if self.traffic < 0 or self.noise < 0:
@@ -168,6 +169,7 @@ STYLES: dict[str, Style] = {
         bricks=0.1,
     ),
 }
+STYLES["varied"] = STYLES["default"]  # where it starts from, and its camera; ``variety.style_of`` draws the rest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from .block import Block
 from .layout import Crossings, Layout, draw_layout
 from .placement import Placed
 from .route import EgoMotion, Route
-from .style import STYLES, Look, Style, WorldConfig, draw_look
+from .style import Look, Style, WorldConfig, draw_look
+from .variety import style_of
 
 Array = npt.NDArray[np.float64]
 
@@ -20,7 +21,7 @@ class World:
     def __init__(self, seed: int, config: WorldConfig) -> None:
         rng = np.random.default_rng([seed, 0])
         self.seed, self.config = seed, config
-        self.style: Style = STYLES[config.style]
+        self.style: Style = style_of(config, seed)
         chance = rng.uniform()
         is_complex = config.scene == "complex" or (config.scene == "mixed" and chance < 0.5)
         self.layout: Layout = draw_layout(self.style, rng, is_complex)

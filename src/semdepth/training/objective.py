@@ -2,7 +2,8 @@
 
 ``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank``
 
-Beyond the paper, each off by default: ``+ λ_zoom·L_zoom``, a mask of moving objects in L_photo, a balance of the two tasks.
+Beyond the paper, each off by default: ``+ λ_zoom·L_zoom``, ``+ λ_exact·L_exact``, a mask of moving objects in L_photo, a
+balance of the two tasks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.losses.consistency import zoom_consistency
+from semdepth.losses.exact_depth import exact_depth_loss
 from semdepth.losses.motion import movable, moving_with_camera
 from semdepth.losses.photometric import minimum_reprojection
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
@@ -52,6 +54,8 @@ class ObjectiveConfig:
     """Form and sampling of the ranking loss."""
     zoom_consistency: float = 0.0
     """λ_zoom, weight of equal depth at two zooms of one frame; set augment.second_view with it. 0 switches it off."""
+    exact_depth: float = 0.0
+    """λ_exact, weight of the distance to known depth (rendered worlds; set data.with_depth too). 0, the method: none is used."""
     motion_mask: Literal["none", "moving", "movable"] = "none"
     """Leave out of view synthesis: moving: objects of a movable class that the pictures show keeping our speed; movable: all
     objects that could move, parked ones too (their depth then comes from semantics and smoothness alone)."""
@@ -59,7 +63,7 @@ class ObjectiveConfig:
     """How depth and segmentation are weighed against each other."""
 
     def __post_init__(self) -> None:
-        for name in ("smoothness", "segmentation", "ranking", "ranking_warm_up", "zoom_consistency"):
+        for name in ("smoothness", "segmentation", "ranking", "ranking_warm_up", "zoom_consistency", "exact_depth"):
             if getattr(self, name) < 0:
                 raise InputError(f"objective.{name}: must not be negative")
         if self.motion_mask == "moving" and not self.auto_mask:
@@ -75,7 +79,7 @@ class Objective:
     loss: Tensor
     """Scalar, differentiable."""
     terms: dict[str, Tensor]
-    """Unweighted scalars, detached: photometric, smoothness, segmentation, ranking, zoom (those that take part)."""
+    """Unweighted scalars, detached: photometric, smoothness, segmentation, ranking, zoom, exact_depth (those that take part)."""
     disparity: Tensor
     """(B, 1, H, W) finest σ, detached."""
     warped: Tensor
@@ -125,6 +129,7 @@ class Learner(nn.Module):
         views = self.view_synthesis(batch, output, source_from_target)
         weights = {"photometric": 1.0, "smoothness": self.config.smoothness, "segmentation": self.config.segmentation}
         weights |= {"ranking": self.ranking_weight(step), "zoom": self.config.zoom_consistency}
+        weights["exact_depth"] = self.config.exact_depth
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
         if output.logits is not None and batch.labels is not None:
             terms["segmentation"] = sum_over_scales(output.logits, batch)
@@ -132,6 +137,8 @@ class Learner(nn.Module):
             terms["ranking"] = self.ranking(batch, output, generator)
         if weights["zoom"] > 0 and batch.zoomed_target is not None:
             terms["zoom"] = self.zoom(batch, output)
+        if weights["exact_depth"] > 0 and batch.depth is not None:
+            terms["exact_depth"] = self.exact_depth(batch.depth, output)
         measured = self.measure(terms, weights, shared, step) if measure and "segmentation" in terms else {}
         loss = self.balance(terms, weights)
         return Objective(
@@ -210,6 +217,11 @@ class Learner(nn.Module):
         sigmas = output.disparity[0], self.depth(batch.zoomed_target).disparity[0]
         plain, zoomed = (disparity_to_depth(sigma.float(), *self.depth_range)[0] for sigma in sigmas)
         return zoom_consistency(plain, zoomed, batch.zoomed_from_target)
+
+    def exact_depth(self, depth: Tensor, output: NetworkOutput) -> Tensor:
+        """Compare every scale with known depth; the mean over the scales."""
+        disparities = (disparity_to_depth(sigma.float(), *self.depth_range)[0] for sigma in output.disparity)
+        return torch.stack([exact_depth_loss(disparity, depth) for disparity in disparities]).mean()
 
     def measure(
         self, terms: dict[str, Tensor], weights: dict[str, float], shared: list[Tensor], step: int
