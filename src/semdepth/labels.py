@@ -60,6 +60,8 @@ MOVABLE = THING
 """Classes that can move on their own: exactly the things."""
 OCCLUDER = THING + THIN
 """Classes that stand in front of what they border on (METHOD 3.3, occlusion prior)."""
+STANDING = _ids("building", "wall", "fence", "pole") + THING
+"""Classes that rise upright from the ground that they stand on."""
 
 
 def palette() -> npt.NDArray[np.uint8]:

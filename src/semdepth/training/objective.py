@@ -2,8 +2,8 @@
 
 ``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank``
 
-Beyond the paper, each off by default: ``+ λ_zoom·L_zoom``, ``+ λ_exact·L_exact``, a mask of moving objects in L_photo, a
-balance of the two tasks.
+Beyond the paper, each off by default: ``+ λ_contact·L_contact``, ``+ λ_zoom·L_zoom``, ``+ λ_exact·L_exact``, a mask of
+moving objects in L_photo, a balance of the two tasks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.losses.consistency import zoom_consistency
+from semdepth.losses.contact import ground_contact_loss
 from semdepth.losses.exact_depth import exact_depth_loss
 from semdepth.losses.motion import movable, moving_with_camera
 from semdepth.losses.photometric import minimum_reprojection
@@ -52,6 +53,8 @@ class ObjectiveConfig:
     """Steps before the ranking loss starts; it then ramps in over as many steps again."""
     ranking_loss: RankingConfig = field(default_factory=RankingConfig)
     """Form and sampling of the ranking loss."""
+    ground_contact: float = 0.0
+    """λ_contact, weight of what stands on the ground being as far as the ground at its foot; 0 switches it off."""
     zoom_consistency: float = 0.0
     """λ_zoom, weight of equal depth at two zooms of one frame; set augment.second_view with it. 0 switches it off."""
     exact_depth: float = 0.0
@@ -63,7 +66,15 @@ class ObjectiveConfig:
     """How depth and segmentation are weighed against each other."""
 
     def __post_init__(self) -> None:
-        for name in ("smoothness", "segmentation", "ranking", "ranking_warm_up", "zoom_consistency", "exact_depth"):
+        for name in (
+            "smoothness",
+            "segmentation",
+            "ranking",
+            "ranking_warm_up",
+            "ground_contact",
+            "zoom_consistency",
+            "exact_depth",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"objective.{name}: must not be negative")
         if self.motion_mask == "moving" and not self.auto_mask:
@@ -79,7 +90,8 @@ class Objective:
     loss: Tensor
     """Scalar, differentiable."""
     terms: dict[str, Tensor]
-    """Unweighted scalars, detached: photometric, smoothness, segmentation, ranking, zoom, exact_depth (those that take part)."""
+    """Unweighted scalars, detached, of those that take part: photometric, smoothness, segmentation, ranking, ground_contact,
+    zoom, exact_depth."""
     disparity: Tensor
     """(B, 1, H, W) finest σ, detached."""
     warped: Tensor
@@ -129,12 +141,15 @@ class Learner(nn.Module):
         views = self.view_synthesis(batch, output, source_from_target)
         weights = {"photometric": 1.0, "smoothness": self.config.smoothness, "segmentation": self.config.segmentation}
         weights |= {"ranking": self.ranking_weight(step), "zoom": self.config.zoom_consistency}
-        weights["exact_depth"] = self.config.exact_depth
+        weights |= {"ground_contact": self.config.ground_contact, "exact_depth": self.config.exact_depth}
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
         if output.logits is not None and batch.labels is not None:
             terms["segmentation"] = sum_over_scales(output.logits, batch)
         if weights["ranking"] > 0 and batch.labels is not None:
             terms["ranking"] = self.ranking(batch, output, generator)
+        if weights["ground_contact"] > 0 and batch.labels is not None:
+            disparity, _ = disparity_to_depth(output.disparity[0].float(), *self.depth_range)
+            terms["ground_contact"] = ground_contact_loss(disparity, batch.labels, batch.confidence)
         if weights["zoom"] > 0 and batch.zoomed_target is not None:
             terms["zoom"] = self.zoom(batch, output)
         if weights["exact_depth"] > 0 and batch.depth is not None:

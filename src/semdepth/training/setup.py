@@ -97,6 +97,8 @@ def check_data(sample: FrameBatch, learner: Learner) -> None:
         )
     if learner.config.motion_mask != "none" and sample.labels is None:
         raise InputError("the data has no labels, but objective.motion_mask needs them: set data.labels, or none here")
+    if learner.config.ground_contact > 0 and sample.labels is None:
+        raise InputError("the data has no labels, but objective.ground_contact needs them: set data.labels, or 0 here")
     if learner.config.exact_depth > 0 and (sample.depth is None or not (sample.depth > 0).any()):
         raise InputError(
             "objective.exact_depth: the data gives no depth; set data.with_depth for data that has it, or 0 here"
