@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from semdepth.apps.benchmark import made_by, measure_pairs, open_exact, open_judged
+from semdepth.apps.benchmark_pairs import measure_pairs, open_exact, open_judged
+from semdepth.apps.benchmark_record import made_by, record
 from semdepth.apps.cli import main
 from semdepth.data.catalog import DataConfig
 from semdepth.data.synthetic_frames import SyntheticConfig
@@ -13,6 +14,7 @@ from semdepth.evaluation.pair_quality import rule_sets
 from semdepth.losses.pairs import PairConfig
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
+from semdepth.runtime import InputError
 
 from .test_bad_input import complaint
 
@@ -116,3 +118,21 @@ def test_bad_input(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "reach" in complaint(["benchmark", "pairs", root, "--pairs.reach=1"], capsys)
     assert "cannot be written" in complaint(["benchmark", "pairs", root, *small, f"--out={file}"], capsys)
     complaint(["benchmark", "squares", root], capsys)
+
+
+def test_a_measurement_leaves_the_others_alone(tmp_path: Path) -> None:
+    record("evaluate", 30.0, 10.0, "images/s", out=tmp_path, spread=[29, 31])
+    path = record("infer_cpu", 20.0, 50.0, "ms", out=tmp_path)
+    found = json.loads(path.read_text())
+    assert found["evaluate"]["ratio"] == 3.0
+    assert found["evaluate"]["spread"] == [29, 31]
+    assert found["infer_cpu"]["ratio"] == 2.5  # a time: less is better
+    assert {"ours", "reference", "unit", "date", "machine", "command"} <= set(found["infer_cpu"])
+    assert [p.name for p in tmp_path.iterdir()] == ["performance.json"]
+
+
+def test_a_broken_table_of_measurements_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "performance.json").write_text("{")
+    with pytest.raises(InputError, match="no table of measurements"):
+        record("evaluate", 1.0, 1.0, "images/s", out=tmp_path)
+    assert (tmp_path / "performance.json").read_text() == "{"

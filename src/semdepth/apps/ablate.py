@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from semdepth.apps.benchmark import made_by
+from semdepth.apps.benchmark_record import made_by
 from semdepth.apps.evaluate import judged_data
 from semdepth.apps.recipes import RUN_CONFIG, flatten, load_experiment, parse_experiment, save_experiment
 from semdepth.apps.train import build_trainer

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from semdepth.apps.benchmark import made_by
+from semdepth.apps.benchmark_record import made_by
 from semdepth.apps.evaluate import require_writable
 from semdepth.data.sequences import FrameSequence, open_sequences
 from semdepth.evaluation.odometry import (

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SSIM_SHARE = 0.85
-_C1, _C2 = 0.01**2, 0.03**2
-_MIDDLE = 0.5
+C1, C2 = 0.01**2, 0.03**2
+MIDDLE = 0.5
 
 
 def _sum_of_three(x: Tensor, dim: int) -> Tensor:
@@ -77,7 +77,7 @@ def _centred(image: Tensor) -> Tensor:
     Variances are small differences of squares, and SSIM divides them by little more than C2: the smaller the squares,
     the less is lost to rounding (and half precision would lose it all).
     """
-    return image.to(torch.promote_types(image.dtype, torch.float32)) - _MIDDLE
+    return image.to(torch.promote_types(image.dtype, torch.float32)) - MIDDLE
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def ssim_moments(target: Tensor) -> TargetMoments:
     _require_image("target", target)
     centred = _centred(target)
     centred_mean = _window_mean(centred)
-    mean = centred_mean + _MIDDLE
+    mean = centred_mean + MIDDLE
     variance = _window_mean(centred * centred) - centred_mean * centred_mean
     return TargetMoments(centred, centred_mean, mean, mean * mean, variance)
 
@@ -169,9 +169,9 @@ def _distance(centred: Tensor, target: TargetMoments) -> Tensor:
     centred_mean = _window_mean(centred)
     variance = _window_mean(centred * centred) - centred_mean * centred_mean
     covariance = _window_mean(centred * target.centred) - centred_mean * target.centred_mean
-    mean = centred_mean + _MIDDLE
-    numerator = (2 * (mean * target.mean) + _C1) * (2 * covariance + _C2)
-    denominator = (mean * mean + target.squared_mean + _C1) * (variance + target.variance + _C2)
+    mean = centred_mean + MIDDLE
+    numerator = (2 * (mean * target.mean) + C1) * (2 * covariance + C2)
+    denominator = (mean * mean + target.squared_mean + C1) * (variance + target.variance + C2)
     return (0.5 - 0.5 * (numerator / denominator)).clamp(0, 1)
 
 

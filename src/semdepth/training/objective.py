@@ -9,6 +9,7 @@ moving objects in L_photo, a balance of the two tasks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -30,6 +31,7 @@ from semdepth.models.pose_net import PoseNetwork, build_pose_network
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, NetworkOutput
 from semdepth.training.balance import BalanceConfig, TaskBalance, captured, gradient_norms
+from semdepth.training.eager import with_gradient
 from semdepth.training.views import Reference, Views
 
 
@@ -192,29 +194,54 @@ class Learner(nn.Module):
             size = (sigma.shape[-2], sigma.shape[-1])
             own_size = full.resized(size) if k else full
             reference = full if self.config.full_resolution else own_size
-            if self.config.full_resolution and k:
-                upsampled = F.interpolate(sigma, full.size, mode="bilinear", align_corners=False)
-            else:
-                upsampled = sigma
-            _, depth = disparity_to_depth(upsampled, *self.depth_range)
-            warped, errors = reference.compare(depth, source_from_target)
-            error, kept = minimum_reprojection(
-                errors,
-                reference.identity_errors,
-                auto_mask=self.config.auto_mask,
-                per_pixel_minimum=self.config.per_pixel_minimum,
+            part = partial(self.photometric, batch, reference, moving)
+            error_mean, warped, error, kept, *masks = with_gradient(
+                part, sigma, source_from_target, reference.intrinsics
             )
-            if k == 0 and self.config.motion_mask != "none":
-                moving = self.moving(batch, errors, reference)
-            if moving is not None:
-                left_out = F.interpolate(moving, error.shape[-2:], mode="nearest")[:, 0] > 0
-                error, kept = error.masked_fill(left_out, 0.0), kept & ~left_out
-            photometric = photometric + error.mean() / scales
+            moving = masks[0] if masks else None
+            photometric = photometric + error_mean / scales
             disparity, _ = disparity_to_depth(sigma, *self.depth_range)
             smooth = smooth + smoothness(disparity, own_size.target) / 2**k / scales
             finest = finest or (warped, error, kept)
         assert finest is not None
         return Views(photometric, smooth, *finest)
+
+    def photometric(
+        self,
+        batch: FrameBatch,
+        reference: Reference,
+        moving: Tensor | None,
+        sigma: Tensor,
+        motion: Tensor,
+        camera: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Return one scale's mean error; (B, S, 3, H, W) warped, (B, H, W) error, (B, H, W) kept; the mask, if there is one.
+
+        Args:
+            batch: whose labels say what may move.
+            reference: the images at the size to compare at.
+            moving: (B, 1, H, W) mask of the finest scale; None there, and where there is none.
+            sigma: (B, 1, h, w), upsampled to the size of ``reference``.
+            motion: (B, S, 4, 4) ``source_from_target``.
+            camera: (B, 3, 3) intrinsics at the size of ``reference``.
+        """
+        if (sigma.shape[-2], sigma.shape[-1]) != reference.size:
+            sigma = F.interpolate(sigma, reference.size, mode="bilinear", align_corners=False)
+        _, depth = disparity_to_depth(sigma, *self.depth_range)
+        warped, errors = reference.compare(depth, motion, camera)
+        error, kept = minimum_reprojection(
+            errors,
+            reference.identity_errors,
+            auto_mask=self.config.auto_mask,
+            per_pixel_minimum=self.config.per_pixel_minimum,
+        )
+        if moving is None and self.config.motion_mask != "none":
+            moving = self.moving(batch, errors, reference)
+        if moving is None:
+            return error.mean(), warped, error, kept
+        left_out = F.interpolate(moving, error.shape[-2:], mode="nearest")[:, 0] > 0
+        error, kept = error.masked_fill(left_out, 0.0), kept & ~left_out
+        return error.mean(), warped, error, kept, moving
 
     def moving(self, batch: FrameBatch, errors: Tensor, reference: Reference) -> Tensor | None:
         """Return (B, 1, H, W), 1 on the objects that view synthesis leaves out; None without labels."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from semdepth.geometry.camera import resize_intrinsics
 from semdepth.geometry.warp import synthesise
-from semdepth.losses.photometric import TargetMoments, photometric_error, ssim_moments
+from semdepth.losses.fused import photometric_errors
+from semdepth.losses.photometric import TargetMoments, ssim_moments
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Reference:
 
     def errors(self, images: Tensor) -> Tensor:
         """Return (B, S, H, W) photometric errors of (B, S, 3, H, W) against the target."""
-        return torch.cat([photometric_error(images[:, s], self.moments) for s in range(images.shape[1])], dim=1)
+        return photometric_errors(images, self.moments)
 
-    def compare(self, depth: Tensor, source_from_target: Tensor) -> tuple[Tensor, Tensor]:
+    def compare(self, depth: Tensor, source_from_target: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         """Return the warped sources (B, S, 3, H, W) and their errors (B, S, H, W)."""
         warped = [
-            synthesise(self.sources[:, s], depth, self.intrinsics, source_from_target[:, s])
+            synthesise(self.sources[:, s], depth, intrinsics, source_from_target[:, s])
             for s in range(self.sources.shape[1])
         ]
         stacked = torch.stack(warped, dim=1)

@@ -1,0 +1,169 @@
+"""The photometric error of many images against one target, and its gradient, worked out by hand.
+
+The same numbers as ``losses.photometric.photometric_error``, which is the plain path and the test of this one. Here a pass goes
+over one image at a time, so that what it holds stays in the processor's cache, writes in place, and leaves three maps a channel
+for the backward pass, where autograd would keep a dozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from semdepth.losses.photometric import C1, C2, MIDDLE, SSIM_SHARE, TargetMoments
+
+
+def photometric_errors(images: Tensor, target: TargetMoments) -> Tensor:
+    """Return the photometric errors of several images a target: ``photometric_error`` for each.
+
+    Args:
+        images: (B, S, C, H, W) in [0, 1]; the gradient flows to them alone.
+        target: ``ssim_moments`` of the (B, C, H, W) targets, in float32 or float64; no gradient flows.
+
+    Returns:
+        (B, S, H, W) in [0, 1], in the moments' type.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the images hold integers.
+    """
+    batch, *rest = target.centred.shape
+    if images.ndim != 5 or images.shape[0] != batch or list(images.shape[2:]) != rest:
+        raise ValueError(f"images: expected ({batch}, S, {', '.join(map(str, rest))}), got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ValueError(f"images: expected floating point images in [0, 1], got {images.dtype}")
+    exact = images.to(target.centred.dtype)
+    errors: Tensor = _Errors.apply(
+        exact, target.centred, target.centred_mean, target.mean, target.squared_mean, target.variance
+    )
+    return errors
+
+
+class _Errors(torch.autograd.Function):
+    """``0.85·(1 − SSIM)/2 + 0.15·|x − y|``, mean over channels, of (B, S, C, H, W) against moments of (B, C, H, W).
+
+    With window means μ of the image x and ν of the target y, ``SSIM = A·B / (D·E)``, ``A = 2μν + C1``,
+    ``B = 2cov(x, y) + C2``, ``D = μ² + ν² + C1``, ``E = var(x) + var(y) + C2``. Its derivatives by the window means
+    of x, x² and xy (through μ, var and cov) are what the backward pass needs, one map each: it multiplies them by the
+    gradient and spreads them over the windows. (Where rounding puts SSIM beyond ±1, the error is clamped and the gradient,
+    there zero but for rounding, is not.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, *moments: Tensor) -> Tensor:
+        batch, sources, _, height, width = images.shape
+        errors = images.new_empty(batch, sources, height, width)
+        slopes = images.new_empty(batch, sources, 3, *images.shape[2:]) if ctx.needs_input_grad[0] else None
+        room = images.new_empty(2, 3, *images.shape[2:])
+        for b in range(batch):
+            of_target = [values[b] for values in moments]
+            for s in range(sources):
+                kept = None if slopes is None else slopes[b, s]
+                _one_error(images[b, s], of_target, room, errors[b, s], kept)
+        if slopes is not None:
+            ctx.save_for_backward(images, moments[0], slopes)
+        return errors
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        images, targets, slopes = ctx.saved_tensors
+        batch, sources, channels = images.shape[:3]
+        result = torch.empty_like(images)
+        room = images.new_empty(2, 3, *images.shape[2:])
+        for b in range(batch):
+            for s in range(sources):
+                of_error = grad[b, s]
+                spread, passing = room.unbind()
+                torch.mul(slopes[b, s], of_error, out=spread)
+                _spread_of_three(spread, passing, -1)
+                _spread_of_three(passing, spread, -2)
+                image, target, out = images[b, s], targets[b], result[b, s]
+                centred = torch.sub(image, MIDDLE, out=passing[0])
+                torch.sub(centred, target, out=out).sign_().mul_(of_error * ((1 - SSIM_SHARE) / channels))
+                out.add_(spread[0]).addcmul_(centred, spread[1]).addcmul_(target, spread[2])
+        return result, None, None, None, None, None
+
+
+def _one_error(image: Tensor, moments: list[Tensor], room: Tensor, error: Tensor, slopes: Tensor | None) -> None:
+    """Write the (H, W) error of one (C, H, W) image; with ``slopes`` (3, C, H, W), what its gradient needs, too.
+
+    ``room`` is (2, 3, C, H, W) of space to work in. The slopes hold the derivatives of the SSIM part of the error by the
+    window *sums* of x, of x² (times 2, which is what x² brings) and of xy.
+    """
+    target, target_sum_mean, target_mean, target_square, target_variance = moments
+    maps, passing = room.unbind()
+    channels = len(image)
+    centred = torch.sub(image, MIDDLE, out=maps[0])
+    torch.mul(centred, centred, out=maps[1])
+    torch.mul(centred, target, out=maps[2])
+    difference = torch.sub(centred, target, out=passing[0]).abs_()
+    torch.mean(difference, 0, out=error)
+    error.mul_(1 - SSIM_SHARE)
+    _sum_of_three(maps, passing, -2)
+    _sum_of_three(passing, maps, -1)
+    centred_mean, variance, covariance = maps.div_(9).unbind()
+    variance.addcmul_(centred_mean, centred_mean, value=-1)
+    covariance.addcmul_(centred_mean, target_sum_mean, value=-1)
+
+    mean, a, d = passing.unbind()
+    torch.add(centred_mean, MIDDLE, out=mean)
+    torch.mul(mean, target_mean, out=a).mul_(2).add_(C1)
+    torch.mul(mean, mean, out=d).add_(target_square).add_(C1)
+    e = variance.add_(target_variance).add_(C2)
+    b = covariance.mul_(2).add_(C2)
+    if slopes is None:
+        ssim = a.mul_(b).mul_(d.mul_(e).reciprocal_())  # as below, to the last bit: equal images must tie
+    else:
+        ssim = _slopes(slopes, centred_mean, (mean, a, b, d, e), target_sum_mean, target_mean, SSIM_SHARE / channels)
+    distance = ssim.mul_(-0.5).add_(0.5).clamp_(0, 1)
+    error.add_(distance.mean(0), alpha=SSIM_SHARE)
+
+
+def _slopes(
+    slopes: Tensor,
+    centred_mean: Tensor,
+    parts: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    target_centred_mean: Tensor,
+    target_mean: Tensor,
+    share: float,
+) -> Tensor:
+    """Fill ``slopes`` and return SSIM; ``parts`` (mean, A, B, D, E) are used up."""
+    mean, a, b, d, e = parts
+    by_mean, by_square, by_product = slopes.unbind()
+    per = torch.mul(d, e, out=by_square).reciprocal_()  # 1/(D·E)
+    by_covariance = torch.mul(a, per, out=by_product)  # A/(D·E): half of ∂SSIM/∂cov
+    # By the mean: 2·(ν·B/(D·E) − SSIM·μ/D), then what the variance and the covariance hold of the mean.
+    torch.mul(b, per, out=by_mean).mul_(target_mean)
+    ssim = a.mul_(b).mul_(per)
+    by_mean.sub_(mean.mul_(ssim).div_(d))
+    by_variance = torch.div(ssim, e, out=by_square)  # −∂SSIM/∂var
+    by_mean.addcmul_(centred_mean, by_variance).addcmul_(target_centred_mean, by_covariance, value=-1)
+    # Every slope is twice what stands here (of the variance: x² brings the 2); the error falls by half of SSIM; 9 is the window.
+    by_variance.neg_()
+    slopes.mul_(-share / 9)
+    return ssim
+
+
+def _sum_of_three(x: Tensor, total: Tensor, dim: int) -> None:
+    """Write every value plus its two neighbours along ``dim``; at the ends the one neighbour counts twice."""
+    n = x.shape[dim]
+    inner = total.narrow(dim, 1, n - 2)
+    torch.add(x.narrow(dim, 0, n - 2), x.narrow(dim, 2, n - 2), out=inner)
+    inner.add_(x.narrow(dim, 1, n - 2))
+    torch.add(x.select(dim, 0), x.select(dim, 1), alpha=2, out=total.select(dim, 0))
+    torch.add(x.select(dim, n - 1), x.select(dim, n - 2), alpha=2, out=total.select(dim, n - 1))
+
+
+def _spread_of_three(x: Tensor, total: Tensor, dim: int) -> None:
+    """Write the transpose of ``_sum_of_three``."""
+    n = x.shape[dim]
+    inner = total.narrow(dim, 1, n - 2)
+    torch.add(x.narrow(dim, 0, n - 2), x.narrow(dim, 2, n - 2), out=inner)
+    inner.add_(x.narrow(dim, 1, n - 2))
+    torch.add(x.select(dim, 0), x.select(dim, 1), out=total.select(dim, 0))
+    torch.add(x.select(dim, n - 1), x.select(dim, n - 2), out=total.select(dim, n - 1))
+    total.select(dim, 1).add_(x.select(dim, 0))
+    total.select(dim, n - 2).add_(x.select(dim, n - 1))

@@ -1,0 +1,73 @@
+"""The photometric error worked out by hand, against the plain path."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semdepth.losses.fused import photometric_errors
+from semdepth.losses.photometric import photometric_error, ssim_moments
+
+
+def pictures(seed, size=(6, 7), sources=2, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(2, 3, *size, generator=generator, dtype=dtype)
+    return torch.rand(2, sources, 3, *size, generator=generator, dtype=dtype), target
+
+
+def plain(images, target):
+    return torch.cat([photometric_error(images[:, s], target) for s in range(images.shape[1])], dim=1)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 8), st.integers(2, 8), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_same_errors_and_gradients_as_the_plain_path(seed, height, width, sources):
+    images, target = pictures(seed, (height, width), sources)
+    weight = torch.rand(2, sources, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    found = []
+    for errors in (photometric_errors, plain):
+        x = images.clone().requires_grad_()
+        value = errors(x, ssim_moments(target))
+        (value * weight).sum().backward()
+        found.append((value.detach(), x.grad))
+    for fused, slow in zip(*found, strict=True):
+        assert torch.allclose(fused, slow, atol=1e-12)
+
+
+def test_gradient_by_differences():
+    images, target = pictures(1, (3, 4))
+    moments = ssim_moments(target)
+    assert torch.autograd.gradcheck(lambda x: photometric_errors(x, moments), (images.requires_grad_(),))
+
+
+def test_single_precision_agrees_with_the_plain_path_on_smooth_images():
+    images, target = pictures(2, (40, 50), dtype=torch.float32)
+    images, target = 0.9 + 0.02 * images, 0.9 + 0.02 * target
+    assert (photometric_errors(images, ssim_moments(target)) - plain(images, target)).abs().max() < 1e-5
+
+
+def test_equal_images_tie_to_the_last_bit_with_and_without_gradient():
+    """The auto-mask drops ties: a warp that moves nothing must give the very error of standing still."""
+    images, target = pictures(3, (20, 30), dtype=torch.float32)
+    moments = ssim_moments(target)
+    assert torch.equal(
+        photometric_errors(images.clone().requires_grad_(), moments), photometric_errors(images, moments)
+    )
+
+
+def test_equal_and_black_images_have_finite_gradients():
+    _, target = pictures(4, dtype=torch.float32)
+    for image in (target, torch.zeros_like(target)):
+        x = image[:, None].clone().requires_grad_()
+        photometric_errors(x, ssim_moments(image)).sum().backward()
+        assert torch.isfinite(x.grad).all()
+
+
+def test_wrong_input_is_refused():
+    images, target = pictures(5)
+    moments = ssim_moments(target)
+    for wrong in (images[:1], images[..., 1:], images[:, 0]):
+        with pytest.raises(ValueError, match="images: expected"):
+            photometric_errors(wrong, moments)
+    with pytest.raises(ValueError, match="floating point"):
+        photometric_errors(images.to(torch.uint8), moments)
