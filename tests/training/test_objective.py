@@ -81,14 +81,18 @@ def test_semantic_terms_take_part_where_there_are_labels(small_network: NetworkC
     batch = batch_of(Wall(labels=True))
     objective = make(network, ranking=0.1)(batch, generator=torch.Generator().manual_seed(0))
     assert set(objective.terms) == {"photometric", "smoothness", "segmentation", "ranking"}
-    unlabelled = make(network, ranking=0.1)(replace(batch, labels=None))
+    more = make(network, ground_contact=0.1, exact_depth=0.1)(
+        replace(batch, depth=torch.ones_like(batch.target[:, :1]))
+    )
+    assert set(more.terms) == {"photometric", "smoothness", "segmentation", "ground_contact", "exact_depth"}
+    unlabelled = make(network, ranking=0.1, ground_contact=0.1)(replace(batch, labels=None))
     assert set(unlabelled.terms) == {"photometric", "smoothness"}
 
 
 def test_ranking_ramps_in(small_network: NetworkConfig) -> None:
     learner = make(small_network, ranking=0.2, ranking_warm_up=10)
-    assert [round(learner.ranking_weight(s), 3) for s in (0, 10, 15, 20, 90)] == [0, 0, 0.1, 0.2, 0.2]
-    assert make(small_network, ranking=0.2).ranking_weight(0) == 0.2
+    assert [round(learner.weights(s)["ranking"], 3) for s in (0, 10, 15, 20, 90)] == [0, 0, 0.1, 0.2, 0.2]
+    assert make(small_network, ranking=0.2).weights(0)["ranking"] == 0.2
 
 
 def test_negative_weights_are_refused() -> None:

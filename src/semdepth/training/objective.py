@@ -52,7 +52,7 @@ class ObjectiveConfig:
     ranking: float = 0.0
     """λ_rank, weight of the semantic-guided ranking loss; 0 switches it off."""
     ranking_warm_up: int = 0
-    """Steps before the ranking loss starts; it then ramps in over as many steps again."""
+    """Steps before ranking (and ground contact) start; they then ramp in over as many steps again."""
     ranking_loss: RankingConfig = field(default_factory=RankingConfig)
     """Form and sampling of the ranking loss."""
     ground_contact: float = 0.0
@@ -141,9 +141,7 @@ class Learner(nn.Module):
         if self.pose.focal is not None:
             batch = replace(batch, intrinsics=self.pose.focal(batch.intrinsics))
         views = self.view_synthesis(batch, output, source_from_target)
-        weights = {"photometric": 1.0, "smoothness": self.config.smoothness, "segmentation": self.config.segmentation}
-        weights |= {"ranking": self.ranking_weight(step), "zoom": self.config.zoom_consistency}
-        weights |= {"ground_contact": self.config.ground_contact, "exact_depth": self.config.exact_depth}
+        weights = self.weights(step)
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
         if output.logits is not None and batch.labels is not None:
             terms["segmentation"] = sum_over_scales(output.logits, batch)
@@ -276,12 +274,13 @@ class Learner(nn.Module):
         found = {f"gradient_{task}": current[task].to(norm.device) * norm for task, norm in norms.items()}
         return found | {f"weight_{task}": weight for task, weight in current.items()}
 
-    def ranking_weight(self, step: int) -> float:
-        """Return λ_rank at ``step``: 0 during the warm-up, then a linear ramp as long as the warm-up."""
-        if self.config.ranking_warm_up == 0:
-            return self.config.ranking
-        ramp = (step - self.config.ranking_warm_up) / self.config.ranking_warm_up
-        return self.config.ranking * min(max(ramp, 0.0), 1.0)
+    def weights(self, step: int) -> dict[str, float]:
+        """Return λ of every term at ``step``. Ranking and ground contact wait out the warm-up, then ramp in over as long."""
+        config, wait = self.config, self.config.ranking_warm_up
+        ramp = min(max((step - wait) / wait, 0.0), 1.0) if wait else 1.0
+        weights = {"photometric": 1.0, "smoothness": config.smoothness, "segmentation": config.segmentation}
+        weights |= {"ranking": ramp * config.ranking, "ground_contact": ramp * config.ground_contact}
+        return weights | {"zoom": config.zoom_consistency, "exact_depth": config.exact_depth}
 
     def ranking(self, batch: FrameBatch, output: NetworkOutput, generator: torch.Generator | None) -> Tensor:
         """Rank the finest disparity by the pseudo-labels (METHOD 3.3), weighted by the branch's own certainty (2.2)."""
