@@ -1,4 +1,4 @@
-"""Gradients worked out with the loss, not after it: what only one part of a loss needs is given back before the next part starts."""
+"""Gradients worked out with a part of the loss, not after the whole: what only that part needs is given back at once."""
 
 from __future__ import annotations
 
