@@ -148,8 +148,7 @@ class Learner(nn.Module):
         if weights["ranking"] > 0 and batch.labels is not None:
             terms["ranking"] = self.ranking(batch, output, generator)
         if weights["ground_contact"] > 0 and batch.labels is not None:
-            disparity, _ = disparity_to_depth(output.disparity[0].float(), *self.depth_range)
-            terms["ground_contact"] = ground_contact_loss(disparity, batch.labels, batch.confidence)
+            terms["ground_contact"] = ground_contact_loss(self.finest(output), batch.labels, batch.confidence)
         if weights["zoom"] > 0 and batch.zoomed_target is not None:
             terms["zoom"] = self.zoom(batch, output)
         if weights["exact_depth"] > 0 and batch.depth is not None:
@@ -285,16 +284,13 @@ class Learner(nn.Module):
     def ranking(self, batch: FrameBatch, output: NetworkOutput, generator: torch.Generator | None) -> Tensor:
         """Rank the finest disparity by the pseudo-labels (METHOD 3.3), weighted by the branch's own certainty (2.2)."""
         assert batch.labels is not None
-        disparity, _ = disparity_to_depth(output.disparity[0].float(), *self.depth_range)
-        probabilities = None if output.logits is None else output.logits[0].detach().float().softmax(dim=1)
-        return semantic_ranking_loss(
-            disparity,
-            batch.labels,
-            probabilities,
-            batch.confidence,
-            config=self.config.ranking_loss,
-            generator=generator,
-        )
+        certain = None if output.logits is None else output.logits[0].detach().float().softmax(dim=1)
+        maps = (self.finest(output), batch.labels, certain, batch.confidence)
+        return semantic_ranking_loss(*maps, config=self.config.ranking_loss, generator=generator)
+
+    def finest(self, output: NetworkOutput) -> Tensor:
+        """Return the finest scale's disparity (not σ), (B, 1, H, W)."""
+        return disparity_to_depth(output.disparity[0].float(), *self.depth_range)[0]
 
 
 def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch) -> Tensor:
