@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
             f"{path}: checkpoint cannot be written ({reason}); free the disk, run again to resume"
         ) from None
     return path
+
+
+def clear_leftovers(run: Path) -> None:
+    """Remove the half-written files that a killed process left in a run's folder; none of them is ever read."""
+    for folder in (run, run / "checkpoints"):
+        for leftover in (*folder.glob("*.tmp"), *folder.glob(".*.tmp")):
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def checkpoints(folder: Path) -> list[Path]:
