@@ -18,15 +18,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
-# Imported before the forks, so that each of them starts at once.
-import semdepth.apps.evaluate
-import semdepth.apps.synthesise
-import semdepth.apps.train
 from semdepth.apps.cli import main as run_command
 from semdepth.models.weights import read_header
 from semdepth.training.checkpoint import CONTENT, checkpoints
@@ -198,6 +195,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    for name in ("synthesise", "train", "recipes"):
+        import_module(f"semdepth.apps.{name}")  # before the forks, so that each of them starts at once
     out: Path = options.out
     out.mkdir(parents=True)
     world, whole, killed = out / "world", out / "whole", out / "killed"
