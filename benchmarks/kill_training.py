@@ -34,10 +34,11 @@ MOMENTS = ("checkpoint write", "anywhere", "weights write", "anywhere")
 POLL = 0.0002
 PATIENCE = 900.0
 """Seconds after which an attempt counts as hanging."""
-SIZE = ["--data.height=64", "--data.width=128"]
-JUDGED = ["--validation.height=64", "--validation.width=128", "--validation.labels=exact", "--allow_leak=true"]
+SIZE = ["--data.height=64", "--data.width=64"]
+JUDGED = ["--validation.height=64", "--validation.width=64", "--validation.labels=exact", "--allow_leak=true"]
 NETWORK = ["--network.encoder=resnet10-small", "--network.pose_encoder=resnet10-small", "--network.fusion=ssfa"]
-LOOP = ["--trainer.batch=2", "--trainer.workers=0", "--trainer.accelerator=cpu", "--trainer.log_every=1"]
+NETWORK += ["--network.decoder_channels=[8,8,16,16,32]"]
+LOOP = ["--trainer.batch=1", "--trainer.workers=0", "--trainer.accelerator=cpu", "--trainer.log_every=5"]
 DUE = [
     "--trainer.checkpoint_every=2",
     "--trainer.validate_every=3",
@@ -192,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for name in ("synthesise", "train", "recipes"):
