@@ -21,7 +21,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-m", "training.two_processes", str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500, env=environment)
     assert done.returncode == 0, done.stderr
     return run, torch.load(run / "seen.pt", weights_only=True)
 

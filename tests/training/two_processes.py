@@ -1,6 +1,12 @@
-"""What test_ddp.py starts as two processes: ``python -m training.two_processes RUN`` takes three steps of a run."""
+"""What test_ddp.py starts: ``python -m training.two_processes RUN`` takes three steps of a run, in two processes.
 
+The processes are forks with the environment that torchrun gives: importing everything once is enough.
+"""
+
+import os
+import socket
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -81,10 +87,9 @@ def spoil_second_step(trainer: Trainer) -> None:
     learner.forward = spoiled
 
 
-def main() -> None:
+def work(run: Path) -> None:
     """Train; the first process writes down what it saw."""
     torch.set_num_threads(1)
-    run = Path(sys.argv[1])
     trainer = build(run, devices=2)
     seen = observe(trainer)
     spoil_second_step(trainer)
@@ -92,6 +97,34 @@ def main() -> None:
     skipped = trainer.share.mean(torch.tensor(float(trainer.skips.count)))
     if trainer.share.rank == 0:
         torch.save({**seen, "skipped": {"mean": skipped}}, run / "seen.pt")
+
+
+def start(rank: int, port: int, run: Path) -> int:
+    """Fork one of the processes; return its id."""
+    child = os.fork()
+    if child:
+        return child
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    code = 1
+    try:
+        work(run)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    """Start two processes and wait for them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [start(rank, port, Path(sys.argv[1])) for rank in (0, 1)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    sys.exit(max(abs(code) for code in codes))
 
 
 if __name__ == "__main__":
