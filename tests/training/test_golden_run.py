@@ -1,8 +1,9 @@
 """The numbers stay: 200 steps of the full method against stored losses, so that no refactor shifts results unnoticed.
 
-How far off is right? A run on another machine, or with sums added up in another order, differs by rounding, and training makes differences
-grow: Adam's first steps turn on the sign of tiny gradients. So the tolerance is tight at the beginning, where formulas show, and wide at the end,
-which is there to notice a run that goes elsewhere (docs/results/reliability.md has the measurements that it was chosen by).
+How far off is right? A run on another machine, or with sums added up in another order, differs by rounding, and training
+makes differences grow: Adam's first steps turn on the sign of tiny gradients. So the tolerance is tight at the beginning, where
+formulas show, and wide at the end, which is there to notice a run that goes elsewhere (docs/results/reliability.md has the
+measurements that it was chosen by).
 """
 
 import json
