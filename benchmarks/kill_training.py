@@ -31,6 +31,11 @@ from semdepth.training.recorder import read_curves
 
 MOMENTS = ("checkpoint write", "anywhere", "weights write", "anywhere")
 """Taken in turn."""
+IMPORTED = (
+    "semdepth.apps.synthesise", "semdepth.apps.train", "semdepth.apps.recipes", "semdepth.apps.parser",
+    "torch.utils.tensorboard", "transformers.models.auto.modeling_auto", "transformers.models.resnet.modeling_resnet",
+)  # fmt: skip
+"""Before the forks, so that each of them starts at once."""
 POLL = 0.0002
 PATIENCE = 900.0
 """Seconds after which an attempt counts as hanging."""
@@ -196,8 +201,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    for name in ("synthesise", "train", "recipes"):
-        import_module(f"semdepth.apps.{name}")  # before the forks, so that each of them starts at once
+    for name in IMPORTED:
+        import_module(name)
     out: Path = options.out
     out.mkdir(parents=True)
     world, whole, killed = out / "world", out / "whole", out / "killed"
