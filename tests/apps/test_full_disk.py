@@ -15,12 +15,12 @@ from .conftest import SMALL
 from .test_bad_input import complaint
 
 SIZE = ["--data.height=64", "--data.width=128"]
-KILOBYTES = 120_000
+KILOBYTES = 160_000
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 120 MB of its own."""
+    """A file system of 160 MB of its own."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={KILOBYTES}k", "tmpfs", str(folder)]
