@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 
-from semdepth.runtime import InputError, set_up_logging
+from semdepth.runtime import InputError, is_short_write, set_up_logging, why_not_written
 
 COMMANDS = {
     "prepare": "make a set to learn from out of a video: semdepth prepare clip.mp4 --out DIR",
@@ -60,10 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         return _complain(str(error))
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno not in DISK and not is_short_write(error):
             raise
         where = error.filename or f"what {name} writes"
-        return _complain(f"{where}: {error.strerror}; free the disk or mend the permissions, then run the same command")
+        return _complain(
+            f"{where}: {why_not_written(error)}; free the disk or mend the permissions, then run the same command"
+        )
     except KeyboardInterrupt:
         return _complain("interrupted; the same command goes on where that is possible", code=130)
     except ModuleNotFoundError as error:

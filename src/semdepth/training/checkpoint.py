@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from semdepth.runtime import InputError, logger
+from semdepth.runtime import InputError, logger, why_not_written
 
 KEPT = 2
 """So many of the newest checkpoints stay on disk."""
@@ -41,9 +41,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     except (OSError, RuntimeError) as error:
         if folder.is_dir():
             temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(
-            f"{path}: checkpoint cannot be written ({reason}); free the disk, run again to resume"
+            f"{path}: checkpoint cannot be written ({why_not_written(error)}); free the disk, run again to resume"
         ) from None
     return path
 

@@ -14,7 +14,7 @@ import torch
 
 from semdepth import visualise
 from semdepth.geometry.camera import disparity_to_depth
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, why_not_written
 from semdepth.structures import FrameBatch
 from semdepth.training.objective import Objective
 
@@ -77,7 +77,7 @@ class Recorder:
             yield
         except OSError as error:
             raise InputError(
-                f"{self.run}: curves and panels cannot be written ({error.strerror or error}); free the disk, run again to resume"
+                f"{self.run}: curves and panels cannot be written ({why_not_written(error)}); free the disk, run again to resume"
             ) from None
 
 
