@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +46,27 @@ def require_file(path: str | Path, what: str) -> Path:
     if not first:
         raise InputError(f"{path}: {what} is empty; copy or write it again")
     return path
+
+
+def why_not_written(error: BaseException) -> str:
+    """Return in a few words why a file could not be written.
+
+    Libraries bury it: torch's archive writer complains of positions while the full disk's own error is its context; NumPy's
+    error for a short write has no number.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    if is_short_write(error):
+        return os.strerror(errno.ENOSPC)
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def is_short_write(error: BaseException) -> bool:
+    """Return whether NumPy says that the disk took fewer bytes than it was given."""
+    return isinstance(error, OSError) and " requested and " in str(error)
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 
-from semdepth.runtime import InputError, set_up_logging
+from semdepth.runtime import InputError, is_short_write, set_up_logging, why_not_written
 
 COMMANDS = {
     "prepare": "make a set to learn from out of a video: semdepth prepare clip.mp4 --out DIR",
@@ -36,6 +37,10 @@ EXTRAS = {
 """Module of an optional library → the extra that installs it."""
 
 
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+"""Errors that are the disk's or its permissions', not the program's."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -54,6 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
         run_command(name, rest)
     except InputError as error:
         return _complain(str(error))
+    except OSError as error:
+        if error.errno not in DISK and not is_short_write(error):
+            raise
+        where = error.filename or f"what {name} writes"
+        return _complain(
+            f"{where}: {why_not_written(error)}; free the disk or mend the permissions, then run the same command"
+        )
     except KeyboardInterrupt:
         return _complain("interrupted; the same command goes on where that is possible", code=130)
     except ModuleNotFoundError as error:

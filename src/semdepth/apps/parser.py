@@ -12,13 +12,19 @@ from semdepth.runtime import InputError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its option's help
 
+LONGEST = 1000
+"""Characters of a complaint."""
+
 
 class Parser(ArgumentParser):
     """A parser that raises ``InputError`` instead of printing its usage and leaving."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong with the arguments."""
-        raise InputError(message) from ex
+        """Say what is wrong with the arguments, in one line of bearable length."""
+        line = " ".join(message.split())
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+        raise InputError(line) from ex
 
     def parse_args(self, args: Sequence[str], **others: Any) -> Namespace:  # type: ignore[override, unused-ignore]
         """Parse; files that arguments name and that cannot be read are bad input too.
@@ -34,6 +40,13 @@ class Parser(ArgumentParser):
         except OSError as error:
             name = error.filename or "a file that an option names"
             raise InputError(f"{name}: cannot be read ({error.strerror}); check the file and its permissions") from None
+        except (RecursionError, AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+            # What the guest stumbles over in a recipe that is YAML, but no recipe: numbers as keys, a thousand brackets.
+            name = next((str(path) for path in _files(args)), "the arguments")
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(
+                f"{name}: cannot be understood ({reason}); check its form against recipes/*.yaml"
+            ) from None
 
 
 def _files(args: Sequence[str]) -> list[Path]:

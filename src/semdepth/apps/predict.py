@@ -15,7 +15,7 @@ from semdepth import visualise
 from semdepth.apps.metric_scale import MetricScale, road_camera
 from semdepth.images import IMAGE_SUFFIXES, read_image
 from semdepth.inference.predictor import load
-from semdepth.runtime import InputError, logger
+from semdepth.runtime import InputError, logger, why_not_written
 from semdepth.structures import Prediction
 
 PNG_SCALE = 256.0
@@ -166,7 +166,7 @@ def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Pred
         picture = visualise.panel(list(cells.values()), titles=list(cells), columns=2)
         visualise.write_png(stem.with_name(f"{stem.name}_panel.png"), picture)
     except OSError as error:
-        raise InputError(f"{stem.parent}: cannot be written ({error.strerror or error}); give another --out") from None
+        raise InputError(f"{stem.parent}: cannot be written ({why_not_written(error)}); give another --out") from None
 
 
 def _unit(prediction: Prediction) -> str:

@@ -192,8 +192,11 @@ def read_rows(root: Path, header: Header) -> dict[str, npt.NDArray]:
     check_size(path, file.bytes)
     if zlib.crc32(path.read_bytes()) != file.crc32:
         raise damaged(path, "the index")
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception:  # whatever a ZIP of arrays can be wrong in; arrays of objects (pickles) among it
+        raise damaged(path, "the index") from None
 
 
 def open_rows(root: Path, header: Header, index: dict[str, npt.NDArray]) -> dict[str, RowFile]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from semdepth.images import MAX_PIXELS
 from semdepth.runtime import InputError, require_file
 
 Calibration = Mapping[str, npt.NDArray[np.float64]]
@@ -61,8 +62,12 @@ def rectified_size(rows: Calibration, camera: int, path: Path) -> tuple[int, int
     Raises:
         InputError: if the row is missing or malformed.
     """
-    width, height = matrix(rows, f"S_rect_{camera:02d}", (2,), path).astype(int).tolist()
-    return height, width
+    width, height = matrix(rows, f"S_rect_{camera:02d}", (2,), path).tolist()
+    if not (width >= 1 and height >= 1 and width * height <= MAX_PIXELS):
+        raise InputError(
+            f"{path}: row S_rect_{camera:02d} is no image size ({width:g}×{height:g}); copy the file again"
+        )
+    return int(height), int(width)
 
 
 def pinhole(projection: npt.NDArray[np.float64], path: Path) -> npt.NDArray[np.float64]:

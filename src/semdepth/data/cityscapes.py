@@ -145,7 +145,7 @@ def read_camera(path: str | Path) -> tuple[npt.NDArray[np.float64], float]:
     path = require_file(path, "camera file")
     try:
         camera = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: camera file is no JSON; unpack camera_trainvaltest.zip again") from None
     fx, fy, u0, v0 = (_number(camera, "intrinsic", key, path) for key in ("fx", "fy", "u0", "v0"))
     baseline = _number(camera, "extrinsic", "baseline", path)
@@ -155,7 +155,7 @@ def read_camera(path: str | Path) -> tuple[npt.NDArray[np.float64], float]:
 def _number(camera: Any, group: str, key: str, path: Path) -> float:
     try:
         value = float(camera[group][key])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         raise InputError(
             f"{path}: camera file has no number {group}.{key}; unpack camera_trainvaltest.zip again"
         ) from None

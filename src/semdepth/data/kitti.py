@@ -49,6 +49,8 @@ GroundTruth = Literal["auto", "lidar", "improved", "none"]
 
 SIDES = {2: "l", 3: "r"}
 CAMERAS = {side: camera for camera, side in SIDES.items()}
+LONGEST_NUMBER = 18
+"""Digits of a frame's number."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def read_split(path: str | Path) -> list[Frame]:
         words = line.split()
         if not words:
             continue
-        if len(words) != 3 or not words[1].isdecimal() or words[2] not in CAMERAS:
+        if len(words) != 3 or not words[1].isdecimal() or len(words[1]) > LONGEST_NUMBER or words[2] not in CAMERAS:
             raise InputError(f"{path}: line {number} is {line[:60]!r}; write `drive frame side`, the side l or r")
         frames.append((words[0].rstrip("/").rpartition("/")[2], CAMERAS[words[2]], int(words[1])))
     if not frames:

@@ -96,7 +96,12 @@ def _decode_map(content: bytes) -> Tensor:
 
 
 def _decode_array(content: bytes) -> Tensor:
-    return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+    try:
+        return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+    except (ValueError, EOFError, TypeError) as error:  # arrays of objects (pickles) among it
+        raise InputError(
+            f"a shard's depth cannot be read ({str(error).splitlines()[0]}); write the shards again"
+        ) from None
 
 
 MEMBERS: dict[str, tuple[str, Callable[[bytes], Tensor]]] = {

@@ -13,6 +13,7 @@ from torch import Tensor
 from semdepth.geometry.camera import flip_intrinsics
 from semdepth.geometry.zoom import resample, zoom_intrinsics, zoom_matrix
 from semdepth.labels import IGNORE
+from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
 
@@ -201,7 +202,7 @@ def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
         return (linear @ images.flatten(-2) + offset).clamp(0.0, 1.0).view_as(images)
 
 
-def augment(batch: FrameBatch, generator: torch.Generator, config: AugmentConfig) -> FrameBatch:
+def augment(batch: FrameBatch, generator: torch.Generator, config: AugmentConfig, share: Share = ALONE) -> FrameBatch:
     """Mirror samples, zoom into them and change the colours that the networks see, at random; add a second view.
 
     One colour change a sample, the same for its target, its sources and its second view; ``target`` and ``sources`` keep the
@@ -211,21 +212,22 @@ def augment(batch: FrameBatch, generator: torch.Generator, config: AugmentConfig
         batch: in unit range (``to_unit_range``), on any device.
         generator: on the CPU, so that a seed means the same on every device; row b of the batch takes the b-th draws.
         config: probabilities and strengths.
+        share: of the global batch, where several processes train.
 
     Returns:
         A new batch; ``seen_target`` and ``seen_sources`` are set if any colour change is possible, ``zoomed_target`` and
         ``zoomed_from_target`` if a second view is wanted.
     """
-    draws = torch.rand(len(batch), 6, generator=generator)
+    draws = share.draw(len(batch), 6, generator=generator)
     batch = flip(batch, draws[:, 0] < config.flip)
     size = (batch.target.shape[-2], batch.target.shape[-1])
     if config.zoom:
-        zooms = torch.rand(len(batch), 4, generator=generator)
+        zooms = share.draw(len(batch), 4, generator=generator)
         batch = zoom(batch, random_zoom(zooms[:, 1:], config.zoom_factor, 1.0, size), zooms[:, 0] < config.zoom)
     if config.jitter:
         batch = _jitter(batch, draws[:, 1:], config)
     if config.second_view:
-        views = torch.rand(len(batch), 3, generator=generator)
+        views = share.draw(len(batch), 3, generator=generator)
         matrix = random_zoom(views, config.zoom_factor, 1 / config.zoom_factor, size).to(batch.target.device)
         seen = batch.target if batch.seen_target is None else batch.seen_target
         batch = replace(batch, zoomed_target=_zoomed_images(seen, matrix), zoomed_from_target=matrix)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from semdepth.labels import GROUND, STANDING, membership
+from semdepth.processes import ALONE, Share
 
 BAND = 0.15
 """Differences of log-depth this small are free: a bonnet is nearer than its bumper, ragged labels end beside the foot."""
@@ -13,7 +14,9 @@ LEAST_CONFIDENCE = 0.5
 """A label less sure than this says nothing about what stands where."""
 
 
-def ground_contact_loss(disparity: Tensor, labels: Tensor, confidence: Tensor | None = None) -> Tensor:
+def ground_contact_loss(
+    disparity: Tensor, labels: Tensor, confidence: Tensor | None = None, share: Share = ALONE
+) -> Tensor:
     """Return how far standing pixels are, in log-depth beyond ``BAND``, from the ground at the foot of their column.
 
     For a level camera all that is upright above one point of the ground has that point's depth. View synthesis learns the
@@ -26,6 +29,7 @@ def ground_contact_loss(disparity: Tensor, labels: Tensor, confidence: Tensor | 
         disparity: (B, 1, H, W) above 0, 1/m or up to scale.
         labels: (B, H, W) uint8 trainIds, 255 = ignore.
         confidence: (B, H, W) of the labels in [0, 1]; below ``LEAST_CONFIDENCE`` a label is not believed.
+        share: where several processes train, the mean is over what all of them see.
 
     Returns:
         Scalar: the mean of ``max(0, |log z − log z_foot| − BAND)`` over the pixels with a foot; 0 with a gradient of 0 where
@@ -42,7 +46,7 @@ def ground_contact_loss(disparity: Tensor, labels: Tensor, confidence: Tensor | 
     below, stands = ground_below(believed)
     score = disparity[:, 0].log()
     excess = ((score - score.detach().gather(1, below)).abs() - BAND).clamp(min=0)
-    return (excess * stands).sum() / stands.sum().clamp(min=1)
+    return (excess * stands).sum() / share.mean(stands.sum()).clamp(min=1)
 
 
 def ground_below(labels: Tensor) -> tuple[Tensor, Tensor]:

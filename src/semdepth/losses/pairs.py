@@ -24,6 +24,7 @@ from semdepth.losses.regions import (
     connected_regions,
     place_points,
 )
+from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 
 REFERENCE_WIDTH = 640
@@ -109,6 +110,7 @@ def sample_pairs(
     *,
     config: PairConfig,
     generator: torch.Generator | None = None,
+    share: Share = ALONE,
 ) -> PointPairs:
     """Draw point pairs at the borders of label maps, and keep those that pass the rules of ``config``.
 
@@ -120,6 +122,7 @@ def sample_pairs(
         confidence: (B, H, W) of the labels, in [0, 1], for rule 3.
         config: distances, numbers and rules.
         generator: source of the draws. An image's pairs depend on its place in the batch, never on other images.
+        share: of the global batch, where several processes train.
 
     Returns:
         The pairs, images in order; none where no border passes.
@@ -132,7 +135,7 @@ def sample_pairs(
     region, area = connected_regions(labels)
     large = area[region] >= (config.least_area * scale**2 if config.minimum_area else 0)
 
-    borders, draws = _draw_borders(labels, large, config, generator)
+    borders, draws = _draw_borders(labels, large, config, generator, share)
     near, far = max(config.tolerance * scale, 1.0), max(config.reach * scale, 2.0)
     # Sorted draws on each side put b and c nearer to the border than a and d.
     before, behind = draws[:, :2].sort(1).values, draws[:, 2:].sort(1).values
@@ -185,7 +188,7 @@ def _prior_order(side: Tensor) -> Tensor:
 
 
 def _draw_borders(
-    labels: Tensor, large: Tensor, config: PairConfig, generator: torch.Generator | None
+    labels: Tensor, large: Tensor, config: PairConfig, generator: torch.Generator | None, share: Share
 ) -> tuple[Borders, Tensor]:
     """Draw N border points uniformly, with replacement, from the borders that can give a pair.
 
@@ -207,8 +210,8 @@ def _draw_borders(
     counts = torch.bincount(image, minlength=batch)
 
     home = generator.device if generator is not None else labels.device
-    size = (batch, max(1, round(config.samples * scale)), 5)
-    draws = torch.rand(size, generator=generator, device=home).to(labels.device)[counts > 0]
+    count = max(1, round(config.samples * scale))
+    draws = share.draw(batch, count, 5, generator=generator, device=home).to(labels.device)[counts > 0]
     start = (counts.cumsum(0) - counts)[counts > 0, None]
     # A float32 draw times a count may round up to the count itself.
     chosen = torch.minimum((draws[..., 0] * counts[counts > 0, None]).long(), counts[counts > 0, None] - 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 
 
@@ -45,6 +46,7 @@ def semantic_ranking_loss(
     *,
     config: RankingConfig,
     generator: torch.Generator | None = None,
+    share: Share = ALONE,
 ) -> Tensor:
     """Rank depths across the borders of a label map: ``Σ w·φ / Σ w`` over the pairs of ``sample_pairs``.
 
@@ -61,6 +63,8 @@ def semantic_ranking_loss(
         confidence: (B, H, W) confidence of the labels, in [0, 1].
         config: form and pairs.
         generator: source of the draws.
+        share: where several processes train, ``Σ w`` is its mean over them, so that their mean loss is that of the global
+            batch, and each image gets the draws that it would get in one process.
 
     Returns:
         Scalar; zero with zero gradient where no pair survives, never NaN.
@@ -70,7 +74,9 @@ def semantic_ranking_loss(
     """
     if disparity.dtype in (torch.float16, torch.bfloat16):
         disparity = disparity.float()
-    pairs = sample_pairs(labels, disparity, probabilities, confidence, config=config.pairs, generator=generator)
+    pairs = sample_pairs(
+        labels, disparity, probabilities, confidence, config=config.pairs, generator=generator, share=share
+    )
     score = _score(disparity, config.form)
     at_i, at_j = pairs.at(score)
     penalty = _penalty(at_i - at_j, pairs.ordinal, config)
@@ -78,7 +84,7 @@ def semantic_ranking_loss(
     weight = torch.ones_like(penalty) if weight is None else weight.to(penalty.dtype)
     if config.equality == "none":
         weight = weight * (pairs.ordinal != 0)
-    return (weight * penalty).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return (weight * penalty).sum() / share.mean(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def _score(disparity: Tensor, form: str) -> Tensor:

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semdepth.labels import IGNORE
+from semdepth.processes import ALONE, Share
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, confidence: Tensor | None = None) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, confidence: Tensor | None = None, share: Share = ALONE) -> Tensor:
     """Return the cross-entropy against pseudo-labels, each pixel weighted by its confidence: ``Σ q·CE / Σ q``.
 
     Logits of a coarser decoder scale are compared with the labels at the centres of their own pixels (nearest): labels
@@ -21,6 +22,8 @@ def segmentation_loss(logits: Tensor, labels: Tensor, confidence: Tensor | None 
         logits: (B, C, h, w), any float type; h and w not above the labels' size.
         labels: (B, H, W) integers, usually uint8: 0 to C - 1, and 255 = ignore.
         confidence: (B, H, W) weights in [0, 1]; None: 1 everywhere.
+        share: where several processes train, ``Σ q`` is its mean over them, so that their mean loss is that of the global
+            batch.
 
     Returns:
         Scalar, 0 or above; 0 with a gradient of 0 where no pixel counts, never NaN.
@@ -39,7 +42,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, confidence: Tensor | None 
     if confidence is not None:
         weight = weight * _at_centres(confidence, size)
     loss = F.cross_entropy(_full_precision(logits), labels.long(), ignore_index=IGNORE, reduction="none")
-    return (loss * weight).sum() / weight.sum().clamp(min=1e-12)
+    return (loss * weight).sum() / share.mean(weight.sum()).clamp(min=1e-12)
 
 
 def entropy(logits: Tensor) -> Tensor:

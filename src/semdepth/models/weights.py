@@ -26,6 +26,8 @@ from semdepth.models.pose_net import PoseNetwork
 from semdepth.runtime import InputError, require_file
 
 FORMAT_VERSION = 1
+WIDEST = 8192
+"""No stage of a decoder has more channels; a file that says so would only fill the memory."""
 _HEADER_KEY = "semdepth"
 _DEPTH, _POSE = "depth.", "pose."
 
@@ -142,6 +144,9 @@ def _naming(path: str | Path) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (RuntimeError, MemoryError, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{path}: describes networks that cannot be built ({reason}); use an untouched file") from None
 
 
 def _state(module: nn.Module, prefix: str) -> dict[str, Tensor]:
@@ -209,6 +214,9 @@ def _parse(path: Path, entry: str) -> WeightsHeader:
 
 def _config(raw: dict[str, Any]) -> NetworkConfig:
     """Rebuild the configuration; JSON knows no tuples. Fields that are not there keep their defaults."""
+    widths = raw.get("decoder_channels", ())
+    if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
+        raise ValueError(f"decoder_channels {str(widths)[:80]}")
     unknown = sorted(set(raw) - {f.name for f in fields(NetworkConfig)})
     if unknown:
         raise ValueError(f"unknown field {unknown[0]}")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 
 MEMORY = 0.8
@@ -128,7 +129,7 @@ def captured(encoder: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
 
 
 def gradient_norms(
-    terms: Mapping[str, Tensor], weights: Mapping[str, float], features: list[Tensor]
+    terms: Mapping[str, Tensor], weights: Mapping[str, float], features: list[Tensor], share: Share = ALONE
 ) -> dict[str, Tensor]:
     """Return how strongly each task pulls at the shared features: the norms of their gradients, over all features.
 
@@ -139,6 +140,7 @@ def gradient_norms(
         terms: scalars by name, the segmentation's among them.
         weights: of depth's terms among themselves.
         features: what ``captured`` caught.
+        share: where several processes train, the norms are those of the global batch, equal in all of them.
 
     Returns:
         ``{"depth": …, "segmentation": …}``: of depth's weighted sum, and of the unweighted segmentation term.
@@ -147,5 +149,7 @@ def gradient_norms(
     norms = {}
     for name, loss in (("depth", depth), (SEGMENTATION, terms[SEGMENTATION])):
         gradients = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
-        norms[name] = torch.stack([g.float().norm() for g in gradients if g is not None]).norm()
+        own = torch.stack([g.float().norm() for g in gradients if g is not None]).norm()
+        # The global loss is the mean of the processes' losses, its gradient at their features one long vector.
+        norms[name] = own if share.world == 1 else (share.mean(own**2) / share.world).sqrt()
     return norms

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from semdepth.runtime import InputError, logger
+from semdepth.runtime import InputError, logger, why_not_written
 
 KEPT = 2
 """So many of the newest checkpoints stay on disk."""
@@ -40,11 +41,18 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     except (OSError, RuntimeError) as error:
         if folder.is_dir():
             temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(
-            f"{path}: checkpoint cannot be written ({reason}); free the disk, run again to resume"
+            f"{path}: checkpoint cannot be written ({why_not_written(error)}); free the disk, run again to resume"
         ) from None
     return path
+
+
+def clear_leftovers(run: Path) -> None:
+    """Remove the half-written files that a killed process left in a run's folder; none of them is ever read."""
+    for folder in (run, run / "checkpoints"):
+        for leftover in (*folder.glob("*.tmp"), *folder.glob(".*.tmp")):
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def checkpoints(folder: Path) -> list[Path]:

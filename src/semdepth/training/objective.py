@@ -28,6 +28,7 @@ from semdepth.losses.segmentation import segmentation_loss
 from semdepth.losses.smoothness import smoothness
 from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.pose_net import PoseNetwork, build_pose_network
+from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, NetworkOutput
 from semdepth.training.balance import BalanceConfig, TaskBalance, captured, gradient_norms
@@ -111,10 +112,10 @@ class Objective:
 class Learner(nn.Module):
     """Depth and pose networks together with what they are taught; ``forward`` is one evaluation of the objective."""
 
-    def __init__(self, network: NetworkConfig, objective: ObjectiveConfig) -> None:
+    def __init__(self, network: NetworkConfig, objective: ObjectiveConfig, share: Share = ALONE) -> None:
         """Build both networks (draws from the global seed)."""
         super().__init__()
-        self.config = objective
+        self.config, self.share = objective, share
         self.depth: DepthNetwork = build_depth_network(network)
         learnt, ahead = network.intrinsics == "learnt", network.initial_motion
         self.pose: PoseNetwork = build_pose_network(
@@ -131,7 +132,7 @@ class Learner(nn.Module):
         Args:
             batch: float images (see ``data.transforms.to_unit_range``), at least one source.
             step: the training step, for what ramps in.
-            generator: draws the ranking loss's point pairs.
+            generator: draws the ranking loss's point pairs; equal in all processes.
             measure: measure how strongly depth and segmentation pull at what they share (costs about a backward pass).
         """
         measure = (measure or self.balance.is_due(step)) and self.depth.semantic_decoder is not None
@@ -144,11 +145,13 @@ class Learner(nn.Module):
         weights = self.weights(step)
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
         if output.logits is not None and batch.labels is not None:
-            terms["segmentation"] = sum_over_scales(output.logits, batch)
+            terms["segmentation"] = sum_over_scales(output.logits, batch, self.share)
         if weights["ranking"] > 0 and batch.labels is not None:
             terms["ranking"] = self.ranking(batch, output, generator)
         if weights["ground_contact"] > 0 and batch.labels is not None:
-            terms["ground_contact"] = ground_contact_loss(self.finest(output), batch.labels, batch.confidence)
+            terms["ground_contact"] = ground_contact_loss(
+                self.finest(output), batch.labels, batch.confidence, self.share
+            )
         if weights["zoom"] > 0 and batch.zoomed_target is not None:
             terms["zoom"] = self.zoom(batch, output)
         if weights["exact_depth"] > 0 and batch.depth is not None:
@@ -255,7 +258,7 @@ class Learner(nn.Module):
         assert batch.zoomed_from_target is not None
         sigmas = output.disparity[0], self.depth(batch.zoomed_target).disparity[0]
         plain, zoomed = (disparity_to_depth(sigma.float(), *self.depth_range)[0] for sigma in sigmas)
-        return zoom_consistency(plain, zoomed, batch.zoomed_from_target)
+        return zoom_consistency(plain, zoomed, batch.zoomed_from_target, self.share)
 
     def exact_depth(self, depth: Tensor, output: NetworkOutput) -> Tensor:
         """Compare every scale with known depth; the mean over the scales."""
@@ -266,7 +269,7 @@ class Learner(nn.Module):
         self, terms: dict[str, Tensor], weights: dict[str, float], shared: list[Tensor], step: int
     ) -> dict[str, Tensor]:
         """Measure how strongly both tasks pull at the shared features; the balance follows where it is due."""
-        norms = gradient_norms(terms, weights, shared)
+        norms = gradient_norms(terms, weights, shared, self.share)
         if self.training and self.balance.is_due(step):
             self.balance.follow(norms)
         current = self.balance.current(self.config.segmentation)
@@ -286,15 +289,15 @@ class Learner(nn.Module):
         assert batch.labels is not None
         certain = None if output.logits is None else output.logits[0].detach().float().softmax(dim=1)
         maps = (self.finest(output), batch.labels, certain, batch.confidence)
-        return semantic_ranking_loss(*maps, config=self.config.ranking_loss, generator=generator)
+        return semantic_ranking_loss(*maps, config=self.config.ranking_loss, generator=generator, share=self.share)
 
     def finest(self, output: NetworkOutput) -> Tensor:
         """Return the finest scale's disparity (not σ), (B, 1, H, W)."""
         return disparity_to_depth(output.disparity[0].float(), *self.depth_range)[0]
 
 
-def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch) -> Tensor:
+def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch, share: Share = ALONE) -> Tensor:
     """Return the segmentation loss (METHOD 3.2) summed over the decoder's scales."""
     assert batch.labels is not None
-    losses = [segmentation_loss(scale.float(), batch.labels, batch.confidence) for scale in logits]
+    losses = [segmentation_loss(scale.float(), batch.labels, batch.confidence, share) for scale in logits]
     return torch.stack(losses).sum()

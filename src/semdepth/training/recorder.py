@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 
 from semdepth import visualise
 from semdepth.geometry.camera import disparity_to_depth
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, why_not_written
 from semdepth.structures import FrameBatch
 from semdepth.training.objective import Objective
 
@@ -44,25 +46,39 @@ class Recorder:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Write named numbers of one step."""
-        csv.writer(self._stream).writerows((step, name, repr(float(value))) for name, value in values.items())
-        self._stream.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with self._writing():
+            csv.writer(self._stream).writerows((step, name, repr(float(value))) for name, value in values.items())
+            self._stream.flush()
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
 
     def panel(self, step: int, picture: npt.NDArray[np.uint8]) -> Path:
         """Write a panel of one step; return its path."""
         path = self.run / "panels" / f"step_{step:08d}.png"
-        path.parent.mkdir(exist_ok=True)
-        visualise.write_png(path, picture)
-        self._board.add_image("panel", picture, step, dataformats="HWC")
+        with self._writing():
+            path.parent.mkdir(exist_ok=True)
+            visualise.write_png(path, picture)
+            self._board.add_image("panel", picture, step, dataformats="HWC")
         return path
 
     def close(self) -> None:
-        """Flush to the disk and close."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        self._board.close()
+        """Flush to the disk and close; a disk that is full has been complained of before, or will be by the next start."""
+        with suppress(OSError):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        with suppress(OSError):
+            self._stream.close()
+        with suppress(OSError):
+            self._board.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.run}: curves and panels cannot be written ({why_not_written(error)}); free the disk, run again to resume"
+            ) from None
 
 
 def read_curves(run: Path) -> list[tuple[int, str, float]]:

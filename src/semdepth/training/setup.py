@@ -39,6 +39,9 @@ class TrainerConfig:
     """Processes (one device each) on every node, joined by DDP."""
     nodes: int = 1
     """Machines, started by torchrun or SLURM."""
+    sync_batch_norm: bool = True
+    """Several processes: normalise by the statistics of the global batch, so that they learn what one process would; false:
+    each by its own share, which saves the exchange."""
     overfit: bool = False
     """Learn the first batch again and again, without augmentation: the loss must fall, or something is broken."""
     initial_weights: Path | None = None

@@ -15,9 +15,10 @@ from semdepth.data.shards import ShardFrames
 from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.models.network import DepthNetwork, NetworkConfig
 from semdepth.models.weights import save_weights
+from semdepth.processes import Share
 from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
-from semdepth.training.checkpoint import load_checkpoint, save_checkpoint
+from semdepth.training.checkpoint import clear_leftovers, load_checkpoint, save_checkpoint
 from semdepth.training.interrupt import Interrupt
 from semdepth.training.objective import Learner, Objective, ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
@@ -25,6 +26,8 @@ from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.sampling import StepSampler, step_generator
 from semdepth.training.setup import TrainerConfig, build_fabric, check_data, check_views, start_from
+from semdepth.training.skips import Buffers, Skips, is_sound
+from semdepth.training.sync_norm import synchronise_norms
 from semdepth.training.watch import CollapseWatch
 
 Validate = Callable[[DepthNetwork], dict[str, float]]
@@ -66,7 +69,8 @@ class Trainer:
         seed_everything(trainer.seed)
         state = load_checkpoint(run / "checkpoints")
         # What a run started from is in its checkpoint: resuming needs neither the hub nor the first weights.
-        learner = Learner(network if state is None else replace(network, pretrained=False), objective)
+        self.share = Share(self.fabric.global_rank, self.fabric.world_size)
+        learner = Learner(network if state is None else replace(network, pretrained=False), objective, self.share)
         sample = dataset[0]
         check_data(sample, learner)
         check_views(augment, learner)
@@ -77,6 +81,8 @@ class Trainer:
         self.best = float("inf") if state is None else float(state["best"])
         if state is not None:
             learner.load_state_dict(state["learner"])
+        if self.share.world > 1 and trainer.sync_batch_norm:
+            synchronise_norms(learner, self.fabric.device)
         self.learner, self.optimiser = self.fabric.setup(
             learner, build_optimiser(learner.depth, learner.pose, optim, learner.balance)
         )
@@ -86,6 +92,7 @@ class Trainer:
             logger.info("Resuming at step %d of %s", self.step, run)
         self.depth_range = (network.min_depth, network.max_depth)
         self.watch = CollapseWatch(self.depth_range)
+        self.skips = Skips(**({} if state is None else state.get("skips", {})))
         if state is not None:
             self.watch.load_state(state["watch"])
         self.sampler = StepSampler(
@@ -94,8 +101,8 @@ class Trainer:
             steps=0,
             start=self.step,
             seed=trainer.seed,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
+            rank=self.share.rank,
+            world=self.share.world,
         )
         self.steps = self.sampler.steps = trainer.steps or trainer.epochs * self.sampler.steps_per_epoch
 
@@ -107,9 +114,9 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: after an interrupt.
-            InputError: if a file cannot be used, the loss is not finite, or the run's folder cannot be written.
+            InputError: if a file cannot be used, three batches in a row teach nothing, or the run's folder cannot be written.
         """
-        recorder = Recorder(self.run, self.step) if self.fabric.is_global_zero else None
+        recorder = self._recorder()
         try:
             with (
                 TrainingProgress(self.steps, self.step, shown=recorder is not None) as progress,
@@ -118,12 +125,16 @@ class Trainer:
                 for batch in self.batches():
                     objective = self.train_step(batch)
                     self.step += 1
+                    if self.skips.in_a_row:
+                        self.skips.report(self.run, self.step, batch, objective, self.share.rank)
                     progress.advance(len(batch) * self.fabric.world_size)
                     self.after_step(batch, objective, recorder, progress)
                     if self.stops(interrupt.requested) and self.step < self.steps:
                         self.save()
                         raise KeyboardInterrupt
             self.save()
+            if self.skips.count:
+                logger.warning("%d of %d batches were left out: not finite", self.skips.count, self.steps)
         finally:
             if recorder is not None:
                 recorder.close()
@@ -131,21 +142,26 @@ class Trainer:
 
     def stops(self, requested: bool) -> bool:
         """Return whether to stop after this step; all processes agree."""
-        if self.fabric.world_size == 1:
-            return requested
-        return bool(self.fabric.strategy.reduce_boolean_decision(requested, all=False))
+        return not self.share.agree(not requested, self.fabric.device)
 
     def train_step(self, batch: FrameBatch) -> Objective:
-        """Take one step down the objective."""
+        """Take one step down the objective; none where loss or gradient is not finite (all processes agree)."""
         set_learning_rates(self.optimiser, self.optim, self.step, self.steps)
-        generator = step_generator(self.config.seed, self.step, self.fabric.global_rank)
-        torch.manual_seed(generator.initial_seed())  # dropout and stochastic depth of some backbones draw from here
+        generator = step_generator(self.config.seed, self.step)
+        # Dropout and stochastic depth of some backbones draw from the global state, other numbers in every process.
+        torch.manual_seed(step_generator(self.config.seed, self.step, self.share.rank).initial_seed())
         logged = (self.step + 1) % self.config.log_every == 0 or self.step + 1 == self.steps
+        buffers = Buffers(self._bare())
         objective: Objective = self.learner(batch, self.step, generator, measure=logged)
         self.fabric.backward(objective.loss)
-        if self.optim.clip:
-            self.fabric.clip_gradients(self.learner, self.optimiser, max_norm=self.optim.clip)
-        self.optimiser.step()
+        sound = self.share.agree(is_sound(objective, self.learner, self.config.precision), self.fabric.device)
+        self.skips.note(sound)
+        if sound:
+            if self.optim.clip:
+                self.fabric.clip_gradients(self.learner, self.optimiser, max_norm=self.optim.clip)
+            self.optimiser.step()
+        else:
+            buffers.restore()
         self.optimiser.zero_grad()
         return objective
 
@@ -163,17 +179,21 @@ class Trainer:
             pin_memory=self.fabric.device.type == "cuda",
             persistent_workers=self.config.workers > 0,
         )
-        for batch in _clear_errors(loader):
+        for read in _clear_errors(loader):
             # The generator of augmentation must not be that of the point pairs: both draw from the step.
-            generator = step_generator(self.config.seed + 1, self.step, self.fabric.global_rank)
-            yield augment(to_unit_range(batch.to(self.fabric.device, non_blocking=True)), generator, self.augment)
+            generator = step_generator(self.config.seed + 1, self.step)
+            batch = to_unit_range(read.to(self.fabric.device, non_blocking=True))
+            yield augment(batch, generator, self.augment, self.share)
 
     def after_step(
         self, batch: FrameBatch, objective: Objective, recorder: Recorder | None, progress: TrainingProgress
     ) -> None:
         """Log, watch, draw, judge and save, each when it is due."""
-        last = self.step == self.steps
-        if self.step % self.config.log_every == 0 or last:
+        last, sound = self.step == self.steps, self.skips.in_a_row == 0
+        logged = self.step % self.config.log_every == 0 or last
+        if logged and recorder is not None:
+            recorder.scalars(self.step, {"train/skipped": self.skips.count})
+        if logged and sound:
             for warning in self.watch.observe(batch, objective):
                 logger.warning("Step %d: %s", self.step, warning)
             loss = float(objective.loss.detach())
@@ -185,7 +205,7 @@ class Trainer:
                 if self._bare().pose.focal is not None:
                     terms["train/focal_px"] = float(self.camera()[0, 0])
                 recorder.scalars(self.step, terms | speed | {"train/kept": float(objective.kept.float().mean())})
-        if recorder is not None and (self.step % self.config.panel_every == 0 or last):
+        if recorder is not None and sound and (self.step % self.config.panel_every == 0 or last):
             recorder.panel(self.step, training_panel(batch, objective, self.depth_range))
         if self.validate is not None and (self.step % self.config.validate_every == 0 or last):
             self._judge(recorder)
@@ -193,19 +213,36 @@ class Trainer:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint and the weights (first process only)."""
+        """Write the checkpoint and the weights (first process only; where it fails, all processes stop)."""
+        self._require_finite()
+        problem: InputError | None = None
         if self.fabric.is_global_zero:
-            self._require_finite()
-            state = {
-                "learner": self._bare().state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "precision": self._precision().state_dict(),
-                "best": self.best,
-                "watch": self.watch.state(),
-            }
-            save_checkpoint(self.run / "checkpoints", self.step, state)
-            self._save_weights("weights.safetensors")
-        self.fabric.barrier()
+            try:
+                self._write_state()
+            except InputError as error:
+                problem = error
+        if not self.share.agree(problem is None, self.fabric.device):
+            raise problem or InputError(
+                f"{self.run}: the first process could not write its checkpoint; see its message"
+            )
+
+    def _write_state(self) -> None:
+        state = {
+            "learner": self._bare().state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "precision": self._precision().state_dict(),
+            "best": self.best,
+            "watch": self.watch.state(),
+            "skips": self.skips.state(),
+        }
+        save_checkpoint(self.run / "checkpoints", self.step, state)
+        self._save_weights("weights.safetensors")
+
+    def _recorder(self) -> Recorder | None:
+        if not self.fabric.is_global_zero:
+            return None
+        clear_leftovers(self.run)
+        return Recorder(self.run, self.step)
 
     def _judge(self, recorder: Recorder | None) -> None:
         if recorder is None or self.validate is None:
@@ -221,8 +258,8 @@ class Trainer:
             self._save_weights("best.safetensors")
 
     def _require_finite(self) -> None:
-        for name, parameter in self._bare().named_parameters():
-            if not torch.isfinite(parameter).all():
+        for name, value in self._bare().state_dict().items():
+            if not torch.isfinite(value).all():
                 raise InputError(
                     f"{self.run}: {name} is no longer finite at step {self.step}, nothing was saved; set optim.clip=1 or a lower "
                     "optim.learning_rate, and go on from the checkpoint before"
@@ -249,7 +286,7 @@ class Trainer:
     def _read_by(self) -> dict[str, Any]:
         """Return what a loader reads: batches that the sampler names, or those of a stream, which orders itself."""
         if isinstance(self.dataset, ShardFrames):
-            rank, world = self.fabric.global_rank, self.fabric.world_size
+            rank, world = self.share.rank, self.share.world
             place = {"steps": self.steps, "start": self.step, "seed": self.config.seed, "rank": rank, "world": world}
             return {"dataset": self.dataset.stream(self.config.batch // world, **place), "batch_size": None}
         sampler = self._sampler_from(self.step)

@@ -1,0 +1,131 @@
+"""What test_ddp.py starts: ``python -m training.two_processes RUN`` takes three steps of a run, in two processes.
+
+The processes are forks with the environment that torchrun gives: importing everything once is enough.
+"""
+
+import os
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+from semdepth.data.transforms import AugmentConfig
+from semdepth.losses.pairs import PairConfig
+from semdepth.losses.ranking import RankingConfig
+from semdepth.models.network import NetworkConfig
+from semdepth.training.balance import BalanceConfig
+from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.optim import OptimConfig
+from semdepth.training.setup import TrainerConfig
+from semdepth.training.trainer import Trainer
+
+from .golden import PassingCar
+
+STEPS = 3
+
+
+def build(run: Path, devices: int, steps: int = STEPS) -> Trainer:
+    """Every term, every random draw, and the balance that measures gradients; a batch of four."""
+    return Trainer(
+        run,
+        PassingCar(),
+        network=NetworkConfig(
+            encoder="resnet10-small",
+            pose_encoder="resnet10-small",
+            decoder_channels=(8, 8, 16, 16, 32),
+            fusion="ssfa",
+        ),
+        objective=ObjectiveConfig(
+            ranking=0.1,
+            ranking_loss=RankingConfig(pairs=PairConfig(agreement=False)),
+            zoom_consistency=0.05,
+            balance=BalanceConfig(method="gradient", every=1),
+        ),
+        optim=OptimConfig(learning_rate=1e-3),
+        augment=AugmentConfig(second_view=True),
+        trainer=TrainerConfig(
+            batch=4, steps=steps, workers=0, accelerator="cpu", devices=devices, log_every=100, checkpoint_every=100
+        ),
+    )
+
+
+def observe(trainer: Trainer) -> dict[str, dict[str, torch.Tensor]]:
+    """Return a dictionary that the first step fills: gradients, terms, the balance and the state after it."""
+    seen: dict[str, dict[str, torch.Tensor]] = {}
+    learner, step = trainer.learner.module, trainer.train_step
+
+    def gradients(*_: object) -> None:
+        if not seen:
+            seen["gradients"] = {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
+
+    def first_step(batch):  # type: ignore[no-untyped-def]
+        objective = step(batch)
+        if "buffers" not in seen:
+            seen["terms"] = {name: trainer.share.mean(value) for name, value in objective.terms.items()}
+            seen["balance"] = dict(objective.balance)
+            seen["buffers"] = {name: value.clone() for name, value in learner.named_buffers()}
+        return objective
+
+    trainer.optimiser.register_step_pre_hook(gradients)
+    trainer.train_step = first_step  # type: ignore[method-assign]
+    return seen
+
+
+def spoil_second_step(trainer: Trainer) -> None:
+    """Make the loss of the second step infinite in the last process only."""
+    learner = trainer.learner.module
+    forward = learner.forward
+
+    def spoiled(batch, step, *rest, **options):  # type: ignore[no-untyped-def]
+        objective = forward(batch, step, *rest, **options)
+        if step == 1 and trainer.share.rank == trainer.share.world - 1:
+            objective.loss = objective.loss * float("inf")
+        return objective
+
+    learner.forward = spoiled
+
+
+def work(run: Path) -> None:
+    """Train; the first process writes down what it saw."""
+    torch.set_num_threads(1)
+    trainer = build(run, devices=2)
+    seen = observe(trainer)
+    spoil_second_step(trainer)
+    trainer.fit()
+    skipped = trainer.share.mean(torch.tensor(float(trainer.skips.count)))
+    if trainer.share.rank == 0:
+        torch.save({**seen, "skipped": {"mean": skipped}}, run / "seen.pt")
+
+
+def start(rank: int, port: int, run: Path) -> int:
+    """Fork one of the processes; return its id."""
+    child = os.fork()
+    if child:
+        return child
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    code = 1
+    try:
+        work(run)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    """Start two processes and wait for them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [start(rank, port, Path(sys.argv[1])) for rank in (0, 1)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    sys.exit(max(abs(code) for code in codes))
+
+
+if __name__ == "__main__":
+    main()
