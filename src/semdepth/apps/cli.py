@@ -32,6 +32,8 @@ EXTRAS = {
     "evo": "odometry",
     "webdataset": "shards",
     "scipy": "make3d",
+    "trimesh": "points",
+    "OpenEXR": "exr",
 }
 """Module of an optional library → the extra that installs it."""
 
