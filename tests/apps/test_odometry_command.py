@@ -174,7 +174,7 @@ def test_metres_are_filtered_and_kept_where_no_road_is_seen(tmp_path: Path) -> N
 def test_predict_in_metres_of_bad_input(run: Path, drive: Path, tmp_path: Path, capsys: CaptureText) -> None:
     arguments = ["predict", str(drive / "image_02/data"), f"--weights={run}", f"--out={tmp_path / 'out'}"]
     assert "camera_height" in complaint([*arguments, "--fov_deg=80"], capsys)
-    assert "intrinsics" in complaint([*arguments, "--camera_height=1.65"], capsys)
+    assert "depth-only" in complaint([*arguments, "--camera-height=1.65"], capsys)
     assert "metres" in complaint([*arguments, "--camera_height=-1", "--fov_deg=80"], capsys)
     assert "depth-only" in complaint([*arguments, "--camera_height=1.65", "--fov_deg=80"], capsys)
     assert not (tmp_path / "out").exists()

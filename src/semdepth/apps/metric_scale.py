@@ -37,8 +37,8 @@ class MetricScale:
         Raises:
             InputError: if the network does not see what is road, or the height is no number above 0.
         """
-        require_segmentation(network)
         RoadCamera(height, fov_deg=60)  # refuses a height that is none
+        require_segmentation(network)
         self._height, self._cameras, self._filter = height, cameras, ScaleFilter()
         self._rows: list[list[str]] | None = [] if table else None
         self._images = self._metric = self._fitted = 0

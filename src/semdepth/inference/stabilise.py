@@ -18,12 +18,12 @@ from semdepth.runtime import InputError
 from semdepth.structures import Prediction
 
 LONG_SIDE = 384
-"""Pixels of the longer side at which flow is sought."""
+"""Pixels of the longer side at which flow is sought; smaller frames are enlarged, up to twice."""
 SAME_SCENE = 0.5
 """Correlation of a frame with the one before, brought onto it, below which there was a cut."""
-SAME_GREY = 0.05
+SAME_GREY = 0.1
 """Difference of luma, of 1, at which the past counts 1/e: there the flow is wrong, or something came into view."""
-SAME_DEPTH = 0.15
+SAME_DEPTH = 0.4
 """Difference of log depth at which the past counts 1/e: something moves on its own, or the flow is wrong."""
 LEAK = 0.1
 """Share of its correction that the running scale gives up each frame, so that errors do not add up."""
@@ -51,11 +51,12 @@ class Stabiliser:
             InputError: if ``memory`` is out of range.
         """
         if not 0 <= memory < 1:
-            raise InputError(f"stabilise: memory {memory} must lie in [0, 1); 0.6 halves most flicker")
+            raise InputError(f"stabilise: memory {memory} must lie in [0, 1); 0.6 is the default")
         import cv2
 
         self._memory = memory
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow.setFinestScale(0)
         self._past: _Past | None = None
 
     def __call__(self, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> Prediction:
@@ -122,9 +123,9 @@ def fit_scale_and_shift(depth: Depth, before: Depth, sure: npt.NDArray[np.float3
 
 def _small(pixels: npt.NDArray[np.uint8]) -> Grey:
     height, width = pixels.shape[:2]
-    factor = min(LONG_SIDE / max(height, width), 1)
+    factor = min(LONG_SIDE / max(height, width), 2)
     size = max(round(width * factor), 16), max(round(height * factor), 16)
-    return np.array(Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.BOX))
+    return np.array(Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.BICUBIC))
 
 
 def _follow(picture: npt.NDArray, flow: Depth) -> npt.NDArray:
