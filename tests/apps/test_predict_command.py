@@ -118,7 +118,7 @@ def test_a_video(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
     assert [p.name for p in out.iterdir()] == ["clip_depth.mp4"]
     assert len(list(read_frames(open_movie(out / "clip_depth.mp4")))) == 7
     given = ["predict", str(clip), weights, f"--out={out}", "--save=depth_npy", "--every=3", "--stabilise=false"]
-    assert main([*given, "--camera-height=1.5"]) == 0
+    assert main([*given, "--camera-height=1.5", "--fov-deg=60"]) == 0
     assert sorted(p.name for p in (out / "clip").iterdir()) == [f"{k:06d}_depth.npy" for k in (0, 3, 6)]
     assert [f.seconds for f in read_frames(open_movie(out / "clip_depth.mp4"))] == pytest.approx(
         [0, 0.3, 0.6], abs=1e-3

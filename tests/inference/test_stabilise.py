@@ -70,7 +70,7 @@ def test_scale_and_shift_are_found_among_outliers() -> None:
     depth = random.uniform(3, 60, (96, 160)).astype(np.float32)
     before = 1.2 * depth + 1.5
     before[:30] = random.uniform(3, 60, (30, 160))
-    scale, shift = fit_scale_and_shift(depth, before, np.ones_like(depth))
+    scale, shift = fit_scale_and_shift(depth, before, np.ones_like(depth), stay=0)
     assert scale == pytest.approx(1.2, abs=0.01)
     assert shift == pytest.approx(1.5, abs=0.1)
     assert fit_scale_and_shift(depth, before, np.zeros_like(depth)) == (1, 0)
