@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
 from semdepth.structures import NetworkOutput, Prediction
 
-Picture = str | Path | Image.Image | npt.NDArray[np.generic]
+Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[np.generic]
 """What ``predict`` takes: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1]."""
 WEIGHTS = ("best.safetensors", "weights.safetensors")
 """Files of a run folder that prediction looks for, in this order."""

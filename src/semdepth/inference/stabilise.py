@@ -164,4 +164,4 @@ def _enlarged(values: npt.NDArray, size: tuple[int, ...]) -> Depth:
 
     height, width = values.shape[:2]
     large: Depth = cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
-    return large * np.float32((size[1] / width, size[0] / height)) if values.ndim == 3 else large
+    return large * np.array((size[1] / width, size[0] / height), dtype=np.float32) if values.ndim == 3 else large
