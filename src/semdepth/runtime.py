@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import random
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,32 @@ def why_not_written(error: BaseException) -> str:
 def is_short_write(error: BaseException) -> bool:
     """Return whether NumPy says that the disk took fewer bytes than it was given."""
     return isinstance(error, OSError) and " requested and " in str(error)
+
+
+def require_folder(path: Path, what: str, mend: str) -> Path:
+    """Return ``path`` if it is a folder that can be listed.
+
+    Args:
+        path: the folder.
+        what: the word for it in the error message.
+        mend: what the user can do about it.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not path.is_dir():
+        state = "is a file, not a folder" if path.exists() else "not found"
+        raise InputError(f"{path}: {what} {state}; {mend}")
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise InputError(f"{path}: {what} cannot be listed ({error.strerror}); check its permissions") from None
+    return path
+
+
+def natural_order(path: Path) -> list[tuple[int, int | str]]:
+    """Return a sort key for names under which frame 10 comes after frame 9."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def choose_device(name: str = "auto") -> torch.device:

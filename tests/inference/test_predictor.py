@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,38 @@ def test_public_names() -> None:
     assert semdepth.Predictor is Predictor
     with pytest.raises(AttributeError):
         semdepth.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_batches_give_the_numbers_of_single_images(tmp_path: Path, flip: bool) -> None:
+    config = NetworkConfig(encoder="resnet10-small", fusion="none", decoder_channels=(8, 8, 16, 16, 32))
+    predictor = Predictor(build_depth_network(config, seed=0), (64, 96), "cpu")
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (40 + 7 * k, 90 - 5 * k, 3), dtype=np.uint8) for k in range(5)]
+    found = list(predictor.predict_many(images, batch=3, flip=flip))
+    assert len(found) == 5
+    for image, prediction in zip(images, found, strict=True):
+        alone = predictor.predict(image, flip=flip)
+        np.testing.assert_allclose(prediction.depth, alone.depth, rtol=1e-5)
+        np.testing.assert_allclose(prediction.uncertainty, alone.uncertainty, atol=1e-5)
+        assert (prediction.labels == alone.labels).mean() > 0.999
+
+
+def test_no_more_images_are_asked_for_than_a_batch(weights: Path, pixels: np.ndarray) -> None:
+    asked: list[int] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for k in range(7):
+            asked.append(k)
+            yield pixels
+
+    predictor = load(weights, "cpu")
+    predictions = predictor.predict_many(images(), batch=2)
+    assert asked == []
+    for count in range(1, 8):
+        next(predictions)
+        assert len(asked) == min(2 * ((count + 1) // 2), 7)
+    assert next(predictions, None) is None
+    assert list(predictor.predict_many([])) == []
+    with pytest.raises(InputError, match="batch 0"):
+        next(predictor.predict_many([pixels], batch=0))

@@ -1,12 +1,13 @@
 import shutil
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from clips import turn, wall, write_clip
 from PIL import Image
 
-from semdepth.data.movie import open_movie, read_frames
+from semdepth.movie import open_movie, read_camera, read_frames
 from semdepth.runtime import InputError
 
 
@@ -109,3 +110,44 @@ def test_a_video_without_pictures_is_refused(tmp_path):
         container.mux(stream.encode())
     with pytest.raises(InputError, match="no video stream"):
         open_movie(path)
+
+
+def test_damage_is_passed_over_if_somebody_is_told(tmp_path):
+    movie = open_movie(write_clip(tmp_path / "clip.mp4", wall(range(0, 120, 3))))
+    with av.open(str(movie.path)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    content = bytearray(movie.path.read_bytes())
+    for start, size in (places[10], places[25]):
+        content[start : start + size] = bytes(size)
+    movie.path.write_bytes(content)
+    told = []
+    frames = [frame.rgb().shape for frame in read_frames(movie, told.append)]
+    assert 36 <= len(frames) <= 40
+    assert set(frames) == {(96, 160, 3)}
+    assert all("clip.mp4" in str(error) for error in told)
+    assert len(told) + len(frames) >= 38
+
+
+def test_a_camera_is_read_until_it_is_gone(monkeypatch):
+    import cv2
+
+    pictures = wall([0, 5])
+
+    class Camera:
+        def __init__(self, number):
+            self.left, self.number = list(pictures) if number == 0 else [], number
+
+        def read(self):
+            return (True, self.left.pop(0)[..., ::-1]) if self.left else (False, None)
+
+        def release(self):
+            self.left = None
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    frames = list(read_camera())
+    assert [f.number for f in frames] == [0, 1]
+    assert frames[0].seconds == 0
+    np.testing.assert_array_equal(frames[1].rgb(), pictures[1])
+    assert frames[1].grey(80).shape == (48, 80)
+    with pytest.raises(InputError, match="webcam:3"):
+        list(read_camera(3))

@@ -1,0 +1,202 @@
+"""``semdepth predict`` from end to end: every kind of input, every output, and what cannot be used."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import OpenEXR
+import pytest
+import trimesh
+from clips import wall, write_clip
+from PIL import Image
+
+import semdepth
+from semdepth.apps import predict as command
+from semdepth.apps.cli import main
+from semdepth.apps.parser import underscored
+from semdepth.apps.predict_inputs import find_inputs
+from semdepth.inference.outputs import SUFFIXES
+from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.weights import save_weights
+from semdepth.movie import CameraFrame, open_movie, read_frames
+from semdepth.runtime import InputError
+
+from .test_bad_input import complaint
+
+SMALL = NetworkConfig(encoder="resnet10-small", fusion="none", decoder_channels=(8, 8, 16, 16, 32))
+RANDOM = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+CaptureText = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two branches, and a camera that the weights know."""
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    camera = [[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]]
+    save_weights(path, build_depth_network(SMALL, seed=0), extra={"image_size": [64, 96], "intrinsics": camera})
+    return f"--weights={path}"
+
+
+def test_every_kind_of_image(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    colour = Image.fromarray(RANDOM)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90°
+    colour.save(photos / "turned.jpg", exif=exif)
+    colour.convert("L").save(photos / "grey.png")
+    colour.convert("RGBA").save(photos / "alpha.png")
+    colour.convert("P").save(photos / "palette.gif.png")
+    colour.convert("CMYK").save(photos / "cmyk.jpg")
+    colour.convert("1").save(photos / "bits.png")
+    Image.fromarray(RANDOM[..., 0].astype(np.uint16) * 256).save(photos / "deep.png")
+    colour.resize((7, 5)).save(photos / "tiny.webp")
+    colour.resize((900, 20)).save(photos / "wide.bmp")
+    (photos / "zero.png").touch()
+    (photos / "cut.jpg").write_bytes((photos / "turned.jpg").read_bytes()[:200])
+    assert main(["predict", str(photos), weights, f"--out={out}", "--save=depth_npy", "--batch=4"]) == 0
+    assert "9 images, 2 passed over" in capsys.readouterr().out
+    sizes = {p.name.removesuffix("_depth.npy"): np.load(p).shape for p in out.iterdir()}
+    assert sizes.pop("turned") == (60, 40)
+    assert sizes.pop("tiny") == (5, 7)
+    assert sizes.pop("wide") == (20, 900)
+    assert set(sizes.values()) == {(40, 60)}
+    assert len(sizes) == 6
+
+
+def test_every_output(tmp_path: Path, weights: str) -> None:
+    photo, out = tmp_path / "photo.png", tmp_path / "out"
+    Image.fromarray(RANDOM).save(photo)
+    given = ["predict", str(photo), weights, f"--out={out}", f"--save={','.join(SUFFIXES)}"]
+    assert main(given) == 0
+    assert {p.name for p in out.iterdir()} == {f"photo_{suffix}" for suffix in SUFFIXES.values()}
+    expected = semdepth.load(weights.partition("=")[2]).predict(photo)
+    depth = np.load(out / "photo_depth.npy")
+    np.testing.assert_array_equal(depth, expected.depth)
+    np.testing.assert_array_equal(OpenEXR.File(str(out / "photo_depth.exr")).channels()["Z"].pixels, depth)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "photo_labels.png")), expected.labels)
+    uncertainty = np.asarray(Image.open(out / "photo_uncertainty.png")) / 65535
+    np.testing.assert_allclose(uncertainty, expected.uncertainty, atol=1e-5)
+    cloud = trimesh.load(out / "photo_points.ply")
+    points = np.asarray(cloud.vertices)
+    pixels = points @ np.array(((37.5, 0, 29.5), (0, 37.5, 19.5), (0, 0, 1.0))).T  # 60 at 96 wide is 37.5 at 60 wide
+    x, y = np.round(pixels[:, :2] / pixels[:, 2:]).astype(int).T
+    np.testing.assert_allclose(depth[y, x], points[:, 2], rtol=1e-5)
+    np.testing.assert_array_equal(RANDOM[y, x], np.asarray(cloud.colors)[:, :3])
+    assert main([*given[:-1], "--save=ply", "--fov-deg=90", "--out", str(tmp_path / "wider")]) == 0
+    wider = np.asarray(trimesh.load(tmp_path / "wider" / "photo_points.ply").vertices)
+    assert np.abs(wider[:, 0]).max() > np.abs(points[:, 0]).max()
+
+
+def test_names_follow_the_tree(tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png", "b/1.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(RANDOM).save(tmp_path / name)
+    (tmp_path / "clip.mp4").touch()
+    out = Path("out")
+
+    def names(*given: str) -> list[str]:
+        found = find_inputs([str(tmp_path / g) for g in given], out)
+        return sorted(str(p) for p in [*found.images.values(), *found.videos.values()])
+
+    assert names("a/0.png") == ["out/0"]
+    assert names("b") == ["out/0", "out/1"]
+    assert names("*/0.png") == ["out/a/0", "out/b/0"]
+    assert names("**/*.jpg") == ["out/1"]
+    assert names("a", "b", "b/1.jpg") == ["out/a/0", "out/b/0", "out/b/1"]
+    assert names("clip.mp4", "a") == ["out/a/0", "out/clip"]
+    assert find_inputs(["webcam", "webcam:2"], out).webcams == {0: out / "webcam", 2: out / "webcam_2"}
+
+
+def test_a_video(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    clip, out = write_clip(tmp_path / "clip.mp4", wall(range(0, 14, 2))), tmp_path / "out"
+    assert main(["predict", str(clip), weights, f"--out={out}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "7 frames" in said
+    assert "0.7 s of video" in said
+    assert "× real time" in said
+    assert [p.name for p in out.iterdir()] == ["clip_depth.mp4"]
+    assert len(list(read_frames(open_movie(out / "clip_depth.mp4")))) == 7
+    given = ["predict", str(clip), weights, f"--out={out}", "--save=depth_npy", "--every=3", "--stabilise=false"]
+    assert main([*given, "--camera-height=1.5", "--fov-deg=60"]) == 0
+    assert sorted(p.name for p in (out / "clip").iterdir()) == [f"{k:06d}_depth.npy" for k in (0, 3, 6)]
+    assert [f.seconds for f in read_frames(open_movie(out / "clip_depth.mp4"))] == pytest.approx(
+        [0, 0.3, 0.6], abs=1e-3
+    )
+
+
+def test_bad_videos_are_passed_over_among_others(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    write_clip(tmp_path / "good.mp4", wall(range(3)))
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "zero.mp4").touch()
+    out = f"--out={tmp_path / 'out'}"
+    assert main(["predict", str(tmp_path / "*.mp4"), weights, out]) == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good_depth.mp4"]
+    assert "text.mp4" in complaint(["predict", str(tmp_path / "text.mp4"), weights, out], capsys)
+    assert "empty" in complaint(["predict", str(tmp_path / "zero.mp4"), weights, out], capsys)
+    both = [str(tmp_path / "text.mp4"), str(tmp_path / "zero.mp4")]
+    assert "none of 2 files" in complaint(["predict", *both, weights, out], capsys)
+
+
+def test_a_camera(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch, capsys: CaptureText) -> None:
+    def film(number: int) -> object:
+        assert number == 1
+        return (CameraFrame(k, k / 20, pixels) for k, pixels in enumerate(wall(range(5))))
+
+    monkeypatch.setattr("semdepth.movie.read_camera", film)
+    assert main(["predict", "webcam:1", weights, f"--out={tmp_path}"]) == 0
+    assert "5 frames" in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir()] == ["webcam_1_depth.mp4"]
+
+
+def test_ctrl_c_finishes_what_a_camera_recorded() -> None:
+    with command._until_interrupted() as stopped:
+        frames = command._take_until(stopped, iter(range(10)))
+        assert next(frames) == 0
+        os.kill(os.getpid(), 2)
+        assert list(frames) == []
+
+
+def test_what_cannot_be_used(
+    tmp_path: Path, weights: str, capsys: CaptureText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, square = tmp_path / "photo.png", tmp_path / "square.png"
+    Image.fromarray(RANDOM).save(photo)
+    Image.new("RGB", (50, 50)).save(square)
+    rest = [weights, f"--out={tmp_path / 'out'}"]
+    assert "no weights" in complaint(["predict", str(photo), rest[1]], capsys)
+    assert "matches no file" in complaint(["predict", str(tmp_path / "*.tif"), *rest], capsys)
+    assert "depth_npy" in complaint(["predict", str(photo), *rest, "--save=obj"], capsys)
+    assert "save nothing" in complaint(["predict", str(photo), *rest, "--save=,"], capsys)
+    assert "batch" in complaint(["predict", str(photo), *rest, "--batch=0"], capsys)
+    assert "framed otherwise" in complaint(["predict", str(square), *rest, "--save=ply"], capsys)
+    assert "not both" in complaint(
+        ["predict", str(photo), *rest, "--save=ply", "--fov-deg=60", "--intrinsics=[50,50,30,20]"], capsys
+    )
+    assert "camera_height" in complaint(["predict", str(photo), *rest, "--fov-deg=60"], capsys)
+    plain = tmp_path / "plain.safetensors"
+    config = NetworkConfig(encoder="resnet10-small", fusion="depth-only", decoder_channels=(8, 8, 16, 16, 32))
+    save_weights(plain, build_depth_network(config, seed=0), extra={"image_size": [64, 96]})
+    depth_only = [f"--weights={plain}", rest[1]]
+    assert "unknown to these weights" in complaint(["predict", str(photo), *depth_only, "--save=glb"], capsys)
+    assert "depth-only" in complaint(["predict", str(photo), *depth_only, "--save=labels"], capsys)
+
+    def forbid(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbid)
+    assert "Permission denied" in complaint(["predict", str(tmp_path), *rest], capsys)
+
+
+def test_dashes_and_underscores_are_one() -> None:
+    given = ["a-b", "--fov-deg", "-1", "--camera-height=1-2", "--data.min-size=3", "--out=a-b", "--", "--fov-deg"]
+    assert underscored(given) == [
+        "a-b", "--fov_deg", "-1", "--camera_height=1-2", "--data.min_size=3", "--out=a-b", "--", "--fov-deg",
+    ]  # fmt: skip
+
+
+def test_intrinsics_of_an_image_of_another_size() -> None:
+    from semdepth.inference.cameras import Cameras
+
+    with pytest.raises(InputError, match="principal point"):
+        Cameras(intrinsics=(50, 50, 300, 20)).matrix((40, 60))
