@@ -17,6 +17,7 @@ COMMANDS = {
     "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
+    "demo": "depth in the browser, images and videos dropped in: semdepth demo --weights RUN",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
     "data": "is a folder ready, and what does it lack: semdepth data check DIR",
     "cache": "decode and resize once, train faster: semdepth cache OUT --data.root DIR",
@@ -32,6 +33,8 @@ EXTRAS = {
     "evo": "odometry",
     "webdataset": "shards",
     "scipy": "make3d",
+    "gradio": "demo",
+    "trimesh": "demo",
 }
 """Module of an optional library → the extra that installs it."""
 
