@@ -33,8 +33,9 @@ EXTRAS = {
     "evo": "odometry",
     "webdataset": "shards",
     "scipy": "make3d",
+    "trimesh": "points",
+    "OpenEXR": "exr",
     "gradio": "demo",
-    "trimesh": "demo",
 }
 """Module of an optional library → the extra that installs it."""
 
