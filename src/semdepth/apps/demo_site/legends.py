@@ -72,10 +72,11 @@ def class_legend(labels: npt.NDArray[np.uint8]) -> str:
         share = counts[k] / labels.size
         if share < 0.001:
             break
+        percent = f"{100 * share:.0f}" if share >= 0.01 else "&lt; 1"
         red, green, blue = CLASSES[k].colour
         swatch = f'<i style="background:rgb({red},{green},{blue})"></i>'
-        items.append(f"<span>{swatch}{html.escape(CLASSES[k].name)} {100 * share:.0f} %</span>")
-    return f'<div class="sd-classes">{"".join(items)}</div>'
+        items.append(f"<span>{swatch}{html.escape(CLASSES[k].name)} {percent} %</span>")
+    return f'<div class="sd-legend">{"".join(items)}</div>'
 
 
 def summary(prediction: Prediction, note: str, size: tuple[int, int], seconds: float) -> str:

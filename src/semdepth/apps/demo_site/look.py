@@ -4,29 +4,33 @@ FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sa
 FONT_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1200px !important; }
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 .sd-head h1 { font-size: 1.5rem; font-weight: 650; margin: 0 0 .2rem; letter-spacing: -.01em; }
-.sd-head p, .sd-foot p { margin: 0; color: var(--body-text-color-subdued); font-size: .92rem; line-height: 1.45; }
+.sd-head p, .sd-foot p { margin: 0; opacity: .75; font-size: .92rem; line-height: 1.45; }
 .sd-foot p { font-size: .82rem; }
-.sd-bar { padding: .5rem .2rem 0; font-size: .82rem; color: var(--body-text-color-subdued); }
+#sd-examples .grid-wrap { height: auto !important; min-height: 0; max-height: none; }
+#sd-examples { min-height: 0 !important; height: auto !important; }
+#sd-examples .grid-container { padding-top: 1.6rem; }
+#sd-examples .thumbnail-item { aspect-ratio: 2 / 1; }
+#sd-examples .caption-label { padding: 0 .4rem; font-size: .75rem; }
+.sd-read:not(#sd-slider) img { width: 100% !important; height: auto !important; }
+.sd-bar { padding: .5rem .2rem 0; font-size: .82rem; }
 .sd-bar > div:first-child { height: 10px; border-radius: 5px; }
 .sd-bar > div:nth-child(2) { position: relative; height: 1.3em; font-variant-numeric: tabular-nums; }
 .sd-bar > div:nth-child(2):empty { height: .35em; }
 .sd-bar span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
 .sd-bar span::before { content: ''; position: absolute; left: 50%; top: -5px; height: 5px; border-left: 1px solid currentColor; }
 .sd-bar p { margin: .1rem 0 0; text-align: center; }
-.sd-classes { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: .55rem .2rem 0; font-size: .85rem; }
-.sd-classes span { display: inline-flex; align-items: center; gap: .4rem; white-space: nowrap; }
-.sd-classes i { width: 12px; height: 12px; border-radius: 3px; border: 1px solid rgba(128, 128, 128, .5); }
+.sd-legend { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: .55rem .2rem 0; font-size: .85rem; }
+.sd-legend span { display: inline-flex; align-items: center; gap: .4rem; white-space: nowrap; }
+.sd-legend i { width: 12px; height: 12px; border-radius: 3px; border: 1px solid rgba(128, 128, 128, .5); }
 .sd-read img { cursor: crosshair; }
 #sd-tip { position: fixed; z-index: 999; pointer-events: none; display: none; padding: .15rem .5rem; border-radius: 6px;
   background: rgba(20, 20, 24, .88); color: #fff; font: 500 .82rem/1.4 ui-sans-serif, system-ui, sans-serif;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
-#sd-downloads { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .5rem; }
-#sd-drop { min-height: 130px; }
 @media (max-width: 640px) {
   .gradio-container main { padding: .75rem !important; }
-  #sd-downloads { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  #sd-result .tab-container button { padding: 0 .45rem; font-size: .8rem; }
 }
 """
 

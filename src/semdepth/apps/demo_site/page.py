@@ -145,9 +145,9 @@ def _results(site: Site, first: ImageResult) -> list[Any]:
                 clear_color=(0.09, 0.1, 0.12, 1.0), camera_position=(90, 90, None), zoom_speed=0.7,
             )  # fmt: skip
     grid = gr.HTML(values[9], visible="hidden")
-    with gr.Group(elem_id="sd-downloads"):
+    with gr.Row(elem_id="sd-downloads"):
         names = ("Depth .npy", "Depth .png (16 bit)", "Points .ply", "Points .glb")
-        downloads = [gr.DownloadButton(name, value, size="sm") for name, value in zip(names, values[10:], strict=True)]
+        downloads = [gr.DownloadButton(name, value, size="sm", min_width=130) for name, value in zip(names, values[10:], strict=True)]
     return [summary, slider, bar, probe, reading, *parts, cloud, grid, *downloads]
 
 
