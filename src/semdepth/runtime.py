@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,32 @@ def require_file(path: str | Path, what: str) -> Path:
     if not first:
         raise InputError(f"{path}: {what} is empty; copy or write it again")
     return path
+
+
+def require_folder(path: Path, what: str, mend: str) -> Path:
+    """Return ``path`` if it is a folder that can be listed.
+
+    Args:
+        path: the folder.
+        what: the word for it in the error message.
+        mend: what the user can do about it.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not path.is_dir():
+        state = "is a file, not a folder" if path.exists() else "not found"
+        raise InputError(f"{path}: {what} {state}; {mend}")
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise InputError(f"{path}: {what} cannot be listed ({error.strerror}); check its permissions") from None
+    return path
+
+
+def natural_order(path: Path) -> list[tuple[int, int | str]]:
+    """Return a sort key for names under which frame 10 comes after frame 9."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def choose_device(name: str = "auto") -> torch.device:

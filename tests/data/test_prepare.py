@@ -6,8 +6,8 @@ from PIL import Image
 from semdepth.data.folder import frame_folder
 from semdepth.data.frame_selection import MotionConfig
 from semdepth.data.lens import choose_framing, choose_lens
-from semdepth.data.movie import open_movie
 from semdepth.data.prepare import whole_folder, write_frames
+from semdepth.movie import open_movie
 from semdepth.runtime import InputError
 
 

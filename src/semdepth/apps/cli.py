@@ -15,7 +15,7 @@ COMMANDS = {
     "train": "learn depth from video: semdepth train --config recipes/demo.yaml",
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",
-    "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
+    "predict": "depth of images and videos: semdepth predict IMAGE... --weights RUN --out DIR",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "demo": "depth in the browser, images and videos dropped in: semdepth demo --weights RUN",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
@@ -92,7 +92,7 @@ def run_command(name: str, arguments: list[str]) -> None:
     Raises:
         InputError: if the arguments do not fit.
     """
-    from semdepth.apps.parser import Parser
+    from semdepth.apps.parser import function_parser
 
     function: Callable[..., None] = getattr(import_module(f"semdepth.apps.{name}"), name)
     if "experiment" in signature(function).parameters:
@@ -100,8 +100,7 @@ def run_command(name: str, arguments: list[str]) -> None:
 
         function(parse_experiment(arguments, experiment_parser(f"semdepth {name}", function.__doc__)))
         return
-    parser = Parser(prog=f"semdepth {name}", description=function.__doc__)
-    parser.add_function_arguments(function, as_group=False, as_positional=True)
+    parser = function_parser(f"semdepth {name}", function)
     function(**parser.instantiate(parser.parse_args(arguments)).as_dict())
 
 

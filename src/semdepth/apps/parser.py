@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,13 +29,43 @@ class Parser(ArgumentParser):
             InputError: if the arguments, or a file that they name, cannot be used.
         """
         try:
-            return super().parse_args(args, **others)
+            return super().parse_args(underscored(args), **others)
         except UnicodeDecodeError as error:
             name = next((str(path) for path in _files(args) if not _is_text(path)), "a file that an option names")
             raise InputError(f"{name}: is not UTF-8 text ({error.reason}); save it as UTF-8") from None
         except OSError as error:
             name = error.filename or "a file that an option names"
             raise InputError(f"{name}: cannot be read ({error.strerror}); check the file and its permissions") from None
+
+
+def underscored(args: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--camera-height`` spelled ``--camera_height``: both are the same option.
+
+    Values, and everything behind a lone ``--``, stay as they are.
+    """
+    end = list(args).index("--") if "--" in args else len(args)
+    spelled = []
+    for arg in args[:end]:
+        name, equals, value = arg.partition("=")
+        is_option = name.startswith("--") and len(name) > 2
+        spelled.append("--" + name[2:].replace("-", "_") + equals + value if is_option else arg)
+    return [*spelled, *args[end:]]
+
+
+def function_parser(prog: str, function: Callable[..., None]) -> Parser:
+    """Return a parser of a function's parameters: those without a default are positional, a list of them takes many."""
+    parser = Parser(prog=prog, description=function.__doc__)
+    many = [p.name for p in signature(function, eval_str=True).parameters.values() if p.annotation == list[str]]
+    for name in many:
+        parser.add_argument(name, nargs="+", type=str, help=_help(function, name))
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(many))
+    return parser
+
+
+def _help(function: Callable[..., None], parameter: str) -> str:
+    """Return what a docstring's Args section says of a parameter."""
+    found = re.search(rf"^ +{parameter}: (.+(?:\n {{12}}.+)*)", function.__doc__ or "", re.M)
+    return " ".join(found[1].split()) if found else ""
 
 
 def _files(args: Sequence[str]) -> list[Path]:

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from semdepth.data.frame_selection import MotionConfig
 from semdepth.data.lens import Lens, choose_framing, choose_lens
-from semdepth.data.movie import Movie, open_movie
 from semdepth.data.prepare import PreparedSet, whole_folder, write_frames
+from semdepth.movie import Movie, open_movie
 from semdepth.runtime import InputError, logger
 
 RECIPE = "recipe.yaml"

@@ -42,10 +42,9 @@ from semdepth.data.records import (
     label_folder,
     logger,
     neighbours,
-    require_folder,
 )
 from semdepth.images import IMAGE_SUFFIXES
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, require_file, require_folder
 
 DOWNLOAD = "give the folder that holds leftImg8bit_sequence and camera (cityscapes-dataset.com/downloads)"
 SPLITS = ("train", "val", "test")

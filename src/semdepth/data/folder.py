@@ -20,18 +20,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from semdepth.data.records import (
-    FrameRecord,
-    LabelKind,
-    check_offsets,
-    label_folder,
-    natural_order,
-    neighbours,
-    require_folder,
-)
+from semdepth.data.records import FrameRecord, LabelKind, check_offsets, label_folder, neighbours
 from semdepth.geometry.camera import intrinsics_from_fov
 from semdepth.images import IMAGE_SUFFIXES, image_size
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, natural_order, require_file, require_folder
 
 
 def frame_folder(

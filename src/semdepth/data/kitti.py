@@ -37,9 +37,8 @@ from semdepth.data.records import (
     logger,
     neighbours,
     numbered_files,
-    require_folder,
 )
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, require_file, require_folder
 
 __all__ = ["GroundTruth", "kitti_raw", "read_calibration", "read_split", "velodyne_depth"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from semdepth.data.records import FrameRecord, GridDepth, require_folder
+from semdepth.data.records import FrameRecord, GridDepth
 from semdepth.geometry.camera import intrinsics_from_fov
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, require_file, require_folder
 
 DOWNLOAD = "give the folder that holds Test134 and Gridlaserdata (make3d.cs.cornell.edu/data.html)"
 IMAGE_SIZE = (2272, 1704)

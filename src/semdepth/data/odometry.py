@@ -15,16 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from semdepth.data.calibration import matrix, pinhole, read_calibration, read_poses
-from semdepth.data.records import (
-    FrameRecord,
-    LabelKind,
-    check_offsets,
-    label_folder,
-    neighbours,
-    numbered_files,
-    require_folder,
-)
-from semdepth.runtime import InputError
+from semdepth.data.records import FrameRecord, LabelKind, check_offsets, label_folder, neighbours, numbered_files
+from semdepth.runtime import InputError, require_folder
 
 DOWNLOAD = "give the folder that holds sequences and poses (cvlibs.net/datasets/kitti/eval_odometry.php)"
 

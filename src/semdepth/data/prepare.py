@@ -20,8 +20,8 @@ from PIL import Image
 
 from semdepth.data.frame_selection import FrameSelector, MotionConfig, Verdict
 from semdepth.data.lens import Framing, Lens
-from semdepth.data.movie import Frame, Movie, read_frames
 from semdepth.data.opencv import MotionMeter, Straightener
+from semdepth.movie import Frame, Movie, read_frames
 from semdepth.runtime import InputError
 
 SMALL_SIDE = 256

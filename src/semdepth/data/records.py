@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semdepth.images import IMAGE_SUFFIXES
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, require_folder
 
 logger = logging.getLogger("semdepth.data")
 
@@ -114,32 +113,6 @@ def check_offsets(offsets: Sequence[int]) -> tuple[int, ...]:
     if list(offsets) != sorted(set(offsets)) or 0 in offsets:
         raise InputError(f"offsets {tuple(offsets)}: give ascending, distinct, non-zero frame offsets, e.g. [-1,1]")
     return tuple(offsets)
-
-
-def require_folder(path: Path, what: str, mend: str) -> Path:
-    """Return ``path`` if it is a folder that can be listed.
-
-    Args:
-        path: the folder.
-        what: the word for it in the error message.
-        mend: what the user can do about it.
-
-    Raises:
-        InputError: if it is not.
-    """
-    if not path.is_dir():
-        state = "is a file, not a folder" if path.exists() else "not found"
-        raise InputError(f"{path}: {what} {state}; {mend}")
-    try:
-        next(path.iterdir(), None)
-    except OSError as error:
-        raise InputError(f"{path}: {what} cannot be listed ({error.strerror}); check its permissions") from None
-    return path
-
-
-def natural_order(path: Path) -> list[tuple[int, int | str]]:
-    """Return a sort key for names under which frame 10 comes after frame 9."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def numbered_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[int, Path]:

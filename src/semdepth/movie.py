@@ -1,9 +1,10 @@
-"""Frames of a video or of a folder of images, in order, upright, one at a time; the one door to PyAV."""
+"""Frames of a video, a folder of images or a camera, in order, upright, one at a time; the one door to PyAV."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from semdepth.data.records import natural_order, require_folder
 from semdepth.images import IMAGE_SUFFIXES, image_size, read_image
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, natural_order, require_file, require_folder
 
 Picture = npt.NDArray[np.uint8]
 REPAIR = "copy it again, or repair it: ffmpeg -i BAD -c copy GOOD"
@@ -85,11 +85,16 @@ def open_movie(path: Path, fps: float = 10.0) -> Movie:
         return Movie(path, size, stream.frames or None, fps=float(stream.average_rate or fps), aspect=aspect)
 
 
-def read_frames(movie: Movie) -> Iterator[Frame]:
+def read_frames(movie: Movie, damaged: Callable[[InputError], None] | None = None) -> Iterator[Frame]:
     """Yield the frames in order, each valid until the next one is asked for: memory does not grow with the length.
 
+    Args:
+        movie: what ``open_movie`` found.
+        damaged: called with what is wrong with a part of a video that cannot be decoded, and reading goes on behind it;
+            also with a video that ends early. None: that is an error.
+
     Raises:
-        InputError: if a frame cannot be decoded, or the video ends long before it says.
+        InputError: if a frame cannot be decoded, or the video ends long before it says, unless ``damaged`` is given.
     """
     if movie.images:
         for number, path in enumerate(movie.images):
@@ -97,15 +102,84 @@ def read_frames(movie: Movie) -> Iterator[Frame]:
         return
     number, start = 0, None
     with _video(movie.path) as (container, stream):
-        for frame in container.decode(stream):
-            time = float(frame.time) if frame.time is not None else number / movie.fps
-            start = time if start is None else start
+        for frame in _decoded(container, stream, movie.path, damaged):
+            shown = float(frame.time) if frame.time is not None else number / movie.fps
+            start = shown if start is None else start
             if _upright_size(frame, movie.aspect) != movie.size:
                 raise InputError(f"{movie.path}: changes its size at frame {number}; cut it there into two videos")
-            yield _VideoFrame(number, time - start, frame, movie.size)
+            yield _VideoFrame(number, shown - start, frame, movie.size)
             number += 1
     if movie.expected is not None and number < 0.9 * movie.expected:
-        raise InputError(f"{movie.path}: ends after {number} of {movie.expected} frames; {REPAIR}")
+        early = InputError(f"{movie.path}: ends after {number} of {movie.expected} frames; {REPAIR}")
+        if damaged is None or not number:
+            raise early
+        damaged(early)
+
+
+def _decoded(container: Any, stream: Any, path: Path, damaged: Callable[[InputError], None] | None) -> Iterator[Any]:
+    import av
+
+    if damaged is None:
+        yield from container.decode(stream)
+        return
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            frames = packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.InvalidDataError as error:
+            damaged(InputError(f"{path}: a frame cannot be decoded ({error.strerror}); {REPAIR}"))
+            continue
+        yield from frames
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """A frame of a camera that runs."""
+
+    number: int
+    seconds: float
+    pixels: Picture
+
+    def grey(self, long_side: int) -> Picture:
+        """Return small luma, as ``Frame`` says."""
+        return _small_grey(self.pixels, long_side)
+
+    def rgb(self) -> Picture:
+        """Return the frame as (H, W, 3) uint8 RGB."""
+        return self.pixels
+
+
+def read_camera(number: int = 0) -> Iterator[CameraFrame]:
+    """Yield what a camera of this computer sees, for as long as it runs; times are those of the clock.
+
+    Args:
+        number: 0 is the first camera that the system names.
+
+    Raises:
+        InputError: if there is no such camera, or it gives no picture.
+    """
+    import cv2
+
+    camera = cv2.VideoCapture(number)
+    try:
+        start = count = 0.0
+        while True:
+            seen, picture = camera.read()
+            now = time.monotonic()
+            if not seen:
+                if count:
+                    return  # unplugged: what was seen until then counts
+                raise InputError(f"webcam:{number}: gives no picture; is it there, and used by no other program?")
+            start = start if count else now
+            yield CameraFrame(int(count), now - start, np.ascontiguousarray(picture[..., ::-1]))
+            count += 1
+    finally:
+        camera.release()
 
 
 def _open_folder(path: Path, fps: float) -> Movie:
@@ -154,6 +228,11 @@ def small_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
+def _small_grey(pixels: Picture, long_side: int) -> Picture:
+    height, width = small_size((pixels.shape[0], pixels.shape[1]), long_side)
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX).convert("L"))
+
+
 @dataclass(frozen=True)
 class _VideoFrame:
     number: int
@@ -183,9 +262,7 @@ class _ImageFrame:
     size: tuple[int, int]
 
     def grey(self, long_side: int) -> Picture:
-        height, width = small_size(self.size, long_side)
-        small = Image.fromarray(self.rgb()).resize((width, height), Image.Resampling.BOX)
-        return np.array(small.convert("L"))
+        return _small_grey(self.rgb(), long_side)
 
     def rgb(self) -> Picture:
         pixels = read_image(self.path)

@@ -6,7 +6,7 @@ import pytest
 from clips import turn, wall, write_clip
 from PIL import Image
 
-from semdepth.data.movie import open_movie, read_frames
+from semdepth.movie import open_movie, read_frames
 from semdepth.runtime import InputError
 
 
