@@ -13,6 +13,8 @@ class Limits:
     """Largest upload, in megabytes."""
     side: int = 1280
     """Longer side, in pixels, that images are scaled down to: memory grows with pixels × classes."""
+    video_side: int = 640
+    """Longer side, in pixels, that frames of videos are scaled down to."""
     video_pixels: int = 3840 * 2160
     """Largest frame of a video."""
     video_seconds: float = 30.0

@@ -21,6 +21,7 @@ from semdepth.apps.demo_site.results import (
     show_image,
 )
 from semdepth.apps.demo_site.store import Store
+from semdepth.apps.demo_site.videos import show_video
 from semdepth.images import IMAGE_SUFFIXES
 from semdepth.inference.predictor import Predictor
 from semdepth.runtime import InputError, logger
@@ -121,6 +122,15 @@ def _inputs(site: Site) -> tuple[gr.File, gr.Gallery]:
 def _results(site: Site, first: ImageResult) -> list[Any]:
     """Lay out what is shown of an image, and return the components in the order of `_values`."""
     summary = gr.Markdown(first.summary, elem_id="sd-summary")
+    video = gr.Video(
+        visible=False,
+        show_label=False,
+        interactive=False,
+        autoplay=True,
+        loop=True,
+        buttons=["download"],
+        elem_id="sd-video",
+    )
     values = _values(site, first)
     with gr.Tabs():
         with gr.Tab("Depth"):
@@ -147,8 +157,11 @@ def _results(site: Site, first: ImageResult) -> list[Any]:
     grid = gr.HTML(values[9], visible="hidden")
     with gr.Row(elem_id="sd-downloads"):
         names = ("Depth .npy", "Depth .png (16 bit)", "Points .ply", "Points .glb")
-        downloads = [gr.DownloadButton(name, value, size="sm", min_width=130) for name, value in zip(names, values[10:], strict=True)]
-    return [summary, slider, bar, probe, reading, *parts, cloud, grid, *downloads]
+        downloads = [
+            gr.DownloadButton(name, value, size="sm", min_width=130)
+            for name, value in zip(names, values[10:], strict=True)
+        ]
+    return [summary, slider, bar, probe, reading, *parts, cloud, grid, *downloads, video]
 
 
 def _picture(path: str | None, name: str) -> gr.Image:
@@ -180,12 +193,17 @@ def _connect(
     """Say what happens when."""
 
     def show(path: Path, fov_deg: float | None, height: float | None) -> list[Any]:
-        if is_video(path):
-            raise InputError(f"{path}: videos come next")
         fov_deg = default_fov(site.predictor) if fov_deg is None else fov_deg
-        result = show_image(site.predictor, site.store, path, fov_deg, height or None)
+        movie, video = (
+            (show_video(site.predictor, site.store, path) if is_video(path) else None),
+            gr.Video(None, visible=False),
+        )
+        source = path if movie is None else movie.still
+        result = show_image(site.predictor, site.store, source, fov_deg, height or None)
         values = _values(site, result)
-        return [*values[:5], *(values[5:8] if site.segments else []), *values[8:], Shown(path, result.folder)]
+        if movie is not None:
+            values[0], video = movie.summary, gr.Video(str(movie.movie), visible=True)
+        return [*values[:5], *(values[5:8] if site.segments else []), *values[8:], video, Shown(source, result.folder)]
 
     @_polite
     def show_upload(file: str | None, fov_deg: float | None, height: float | None) -> list[Any]:

@@ -20,6 +20,7 @@ from semdepth.images import IMAGE_SUFFIXES, read_image
 from semdepth.inference.metric import RoadCamera, in_metres, road_plane
 from semdepth.inference.point_cloud import point_cloud, write_glb, write_ply
 from semdepth.inference.predictor import Predictor
+from semdepth.labels import SKY, membership
 from semdepth.runtime import InputError
 from semdepth.structures import Prediction
 
@@ -173,10 +174,14 @@ def _write_files(
     npy, png, ply, glb = (folder / f"{stem}_{end}" for end in ("depth.npy", "depth.png", "cloud.ply", "cloud.glb"))
     np.save(npy, prediction.depth)
     visualise.write_png(png, np.clip(np.round(prediction.depth * PNG_SCALE), 1, 65535).astype(np.uint16))
-    # What is so far that disparity no longer tells it apart, the sky above all, would dwarf the rest of the cloud.
-    farthest = 20 * float(np.percentile(prediction.depth, 5))
-    step = max(1, math.ceil(math.sqrt(prediction.depth.size / points)))
-    cloud = point_cloud(pixels, prediction.depth, intrinsics, max_depth=farthest, step=step)
+    # The sky, and what is so far that disparity hardly tells it apart, would dwarf the rest of the cloud.
+    depth, farthest = prediction.depth, 12 * float(np.percentile(prediction.depth, 5))
+    if prediction.labels is not None:
+        depth = np.where(membership(SKY)[prediction.labels], np.float32(0), depth)
+    step = max(1, math.ceil(math.sqrt(depth.size / points)))
+    cloud = point_cloud(pixels, depth, intrinsics, max_depth=farthest, step=step)
+    if not len(cloud):  # all sky: better a strange cloud than none
+        cloud = point_cloud(pixels, prediction.depth, intrinsics, drop_edges=0, step=step)
     write_ply(ply, cloud)
     write_glb(glb, cloud)
     return npy, png, ply, glb
