@@ -34,7 +34,7 @@ demo: $(VENV)/train
 	$(BIN)/semdepth synthesise $(WORLD)/test --split test --drives 16 --frames 3 --height 128 --width 384 $(STREETS)
 	$(BIN)/semdepth train --config recipes/demo.yaml
 	$(BIN)/semdepth evaluate $(DEMO) --data.name kitti_raw --data.root $(WORLD)/test --data.labels exact
-	$(BIN)/semdepth predict $(DEMO) $(WORLD)/test --out $(DEMO)/predictions --every 6
+	$(BIN)/semdepth predict $(WORLD)/test --weights $(DEMO) --out $(DEMO)/predictions --every 6
 	@echo
 	@echo "Look at $(DEMO)/predictions (image, depth, classes, uncertainty), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
 

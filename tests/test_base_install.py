@@ -17,6 +17,8 @@ EXTRAS = (
     "onnx",
     "onnxruntime",
     "gradio",
+    "trimesh",
+    "OpenEXR",
     "pytest",
     "hypothesis",
 )
@@ -39,7 +41,8 @@ from semdepth.models.weights import save_weights
 network = build_depth_network(NetworkConfig(encoder="resnet10-small"), seed=0)
 save_weights({str(tmp_path / "w.safetensors")!r}, network, extra={{"image_size": [64, 96]}})
 assert main(["synthesise", {str(tmp_path)!r}, "--drives=1", "--frames=1", "--height=64", "--width=96"]) == 0
-assert main(["predict", {str(tmp_path / "w.safetensors")!r}, {str(tmp_path)!r}, "--out", {str(tmp_path / "out")!r}]) == 0
+arguments = ["--weights", {str(tmp_path / "w.safetensors")!r}, "--out", {str(tmp_path / "out")!r}]
+assert main(["predict", {str(tmp_path)!r}, *arguments]) == 0
 """)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").rglob("*_depth.npy"))) == 1

@@ -97,23 +97,23 @@ def test_predict(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     empty = tmp_path / "empty"
     empty.mkdir()
     out = f"--out={tmp_path / 'out'}"
-    assert "nowhere" in complaint(["predict", "nowhere", str(photo), out], capsys)
-    assert "text.png" in complaint(["predict", str(text), str(photo), out], capsys)
-    assert "empty" in complaint(["predict", str(empty), str(photo), out], capsys)
-    assert "text.png" in complaint(["predict", str(run), str(text), out], capsys)
-    assert "nowhere.png" in complaint(["predict", str(run), str(tmp_path / "nowhere.png"), out], capsys)
-    assert "no images" in complaint(["predict", str(run), str(empty), out], capsys)
-    assert "device" in complaint(["predict", str(run), str(photo), out, "--device=quantum"], capsys)
-    assert "cannot be written" in complaint(["predict", str(run), str(photo), f"--out={text}"], capsys)
+    assert "nowhere" in complaint(["predict", str(photo), "--weights=nowhere", out], capsys)
+    assert "text.png" in complaint(["predict", str(photo), f"--weights={text}", out], capsys)
+    assert "empty" in complaint(["predict", str(photo), f"--weights={empty}", out], capsys)
+    assert "text.png" in complaint(["predict", str(text), f"--weights={run}", out], capsys)
+    assert "nowhere.png" in complaint(["predict", str(tmp_path / "nowhere.png"), f"--weights={run}", out], capsys)
+    assert "no images" in complaint(["predict", str(empty), f"--weights={run}", out], capsys)
+    assert "device" in complaint(["predict", str(photo), f"--weights={run}", out, "--device=quantum"], capsys)
+    assert "cannot be written" in complaint(["predict", str(photo), f"--weights={run}", f"--out={text}"], capsys)
     for every in (0, -1):
-        assert "every" in complaint(["predict", str(run), str(photo), out, f"--every={every}"], capsys)
+        assert "every" in complaint(["predict", str(photo), f"--weights={run}", out, f"--every={every}"], capsys)
     assert not (tmp_path / "out").exists()
 
 
 def test_predict_refuses_two_images_of_one_name(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "a.bmp", "a_bmp.jpg"):
         Image.new("RGB", (64, 64)).save(tmp_path / name)
-    line = complaint(["predict", str(run), str(tmp_path), f"--out={tmp_path / 'out'}"], capsys)
+    line = complaint(["predict", str(tmp_path), f"--weights={run}", f"--out={tmp_path / 'out'}"], capsys)
     assert "a_bmp.jpg" in line
     assert "rename" in line
 
@@ -128,7 +128,7 @@ def test_a_prediction_that_cannot_be_written_leaves_nothing(
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.new("RGB", (64, 64)).save(photo)
     monkeypatch.setattr(np, "save", fill_the_disk)
-    assert "No space left" in complaint(["predict", str(run), str(photo), f"--out={out}"], capsys)
+    assert "No space left" in complaint(["predict", str(photo), f"--weights={run}", f"--out={out}"], capsys)
     assert list(out.iterdir()) == []
 
 

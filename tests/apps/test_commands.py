@@ -17,7 +17,7 @@ from PIL import Image
 
 import semdepth
 from semdepth.apps.cli import COMMANDS, main
-from semdepth.apps.predict import find_images
+from semdepth.apps.predict_inputs import find_images
 from semdepth.apps.recipes import load_experiment, parse_experiment
 from semdepth.models.network import build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
@@ -139,7 +139,7 @@ def test_predict_a_photo_of_any_size(run: Path, tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (123, 217, 3), dtype=np.uint8)).save(photo)
     out = tmp_path / "out"
-    assert main(["predict", str(run), str(photo), f"--out={out}", "--device=cpu"]) == 0
+    assert main(["predict", str(photo), f"--weights={run}", f"--out={out}", "--device=cpu"]) == 0
     depth = np.load(out / "photo_depth.npy")
     assert depth.shape == (123, 217)
     assert depth.dtype == np.float32
@@ -162,7 +162,7 @@ def test_predict_a_folder_passes_over_what_it_cannot_read(
     for name in ("a.png", "b.png"):
         Image.new("RGB", (80, 40), "grey").save(folder / name)
     (folder / "c.png").write_bytes(b"no image")
-    assert main(["predict", str(run), str(folder), f"--out={tmp_path / 'out'}"]) == 0
+    assert main(["predict", str(folder), f"--weights={run}", f"--out={tmp_path / 'out'}"]) == 0
     assert "2 images, 1 passed over" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("*.npy"))) == 2
 
@@ -176,7 +176,7 @@ def save(*paths: Path) -> None:
 def test_images_that_differ_in_their_suffix_are_all_predicted(run: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     save(folder / "a.png", folder / "a.bmp", folder / "b.png", folder / "below" / "a.png")
-    assert main(["predict", str(run), str(folder), f"--out={out}"]) == 0
+    assert main(["predict", str(folder), f"--weights={run}", f"--out={out}"]) == 0
     found = {str(p.relative_to(out)) for p in out.rglob("*.npy")}
     assert found == {"a_png_depth.npy", "a_bmp_depth.npy", "b_depth.npy", "below/a_depth.npy"}
 
@@ -202,7 +202,7 @@ def test_only_folders_below_the_given_one_make_a_kitti_tree(tmp_path: Path) -> N
 @pytest.mark.parametrize("place", [".", "predictions"])
 def test_predictions_inside_the_folder_are_no_input(place: str, run: Path, tmp_path: Path) -> None:
     save(tmp_path / "a.png", tmp_path / "below" / "b_depth.png")
-    arguments = ["predict", str(run), str(tmp_path), f"--out={tmp_path / place}"]
+    arguments = ["predict", str(tmp_path), f"--weights={run}", f"--out={tmp_path / place}"]
     assert main(arguments) == 0
     first = {p for p in tmp_path.rglob("*") if p.is_file()}
     assert len(first) == 2 + 2 * 4
@@ -220,7 +220,7 @@ def test_both_commands_call_it_flip_and_say_how_they_blend(run: Path, tmp_path: 
         assert "--flip" in said
         assert "Godard 2017" in said
     save(tmp_path / "a.png")
-    assert main(["predict", str(run), str(tmp_path / "a.png"), "--flip=true", f"--out={tmp_path}"]) == 0
+    assert main(["predict", str(tmp_path / "a.png"), f"--weights={run}", "--flip=true", f"--out={tmp_path}"]) == 0
     assert np.array_equal(
         np.load(tmp_path / "a_depth.npy"), semdepth.load(run).predict(tmp_path / "a.png", flip=True).depth
     )
@@ -228,7 +228,7 @@ def test_both_commands_call_it_flip_and_say_how_they_blend(run: Path, tmp_path: 
 
 def test_python_and_command_line_agree(run: Path, world: Path, tmp_path: Path) -> None:
     image = next(world.rglob("image_02/data/*.png"))
-    assert main(["predict", str(run / "weights.safetensors"), str(image), f"--out={tmp_path}"]) == 0
+    assert main(["predict", str(image), f"--weights={run / 'weights.safetensors'}", f"--out={tmp_path}"]) == 0
     prediction = semdepth.load(run / "weights.safetensors").predict(Image.open(image))
     assert np.array_equal(np.load(tmp_path / f"{image.stem}_depth.npy"), prediction.depth)
 

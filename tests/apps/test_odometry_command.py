@@ -12,7 +12,7 @@ from PIL import Image
 from semdepth.apps.cli import main
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.scale import NETWORK, TRUTH
-from semdepth.inference.metric import RoadCamera
+from semdepth.inference.cameras import Cameras
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.structures import Prediction
@@ -133,7 +133,7 @@ def test_predict_in_metres_says_so(drive: Path, tmp_path: Path, capsys: CaptureT
     network, weights = build_depth_network(config, seed=0), tmp_path / "w.safetensors"
     save_weights(weights, network, extra={"image_size": [64, 128]})
     plain, metric = tmp_path / "plain", tmp_path / "metric"
-    arguments = ["predict", str(weights), str(drive / "image_02/data"), "--device=cpu"]
+    arguments = ["predict", str(drive / "image_02/data"), f"--weights={weights}", "--device=cpu"]
     assert main([*arguments, f"--out={plain}"]) == 0
     assert "up to scale" in capsys.readouterr().out
     assert main([*arguments, f"--out={metric}", "--camera_height=1.65", "--fov_deg=81"]) == 0
@@ -157,7 +157,7 @@ def test_metres_are_filtered_and_kept_where_no_road_is_seen(tmp_path: Path) -> N
     depth = np.broadcast_to(np.where(rows > 2, 57.2 / np.maximum(rows, 1), 50), (64, 96)).astype(np.float32)
     road, sky = (np.where(seen, label, 10).astype(np.uint8) for label in (0, 10))
     network = build_depth_network(NetworkConfig(encoder="resnet10-small", fusion="none"), seed=0)
-    metric = MetricScale(RoadCamera(2.0, intrinsics=(57.2, 57.2, 47.5, 31.5)), network)
+    metric = MetricScale(2.0, Cameras(intrinsics=(57.2, 57.2, 47.5, 31.5)), network)
     given = [(depth, sky), (depth, road), (depth / 2, road), (depth, sky)]
     found = [metric(f"{k}.png", Prediction(d, 1 / d, labels)) for k, (d, labels) in enumerate(given)]
     assert found[0].scale is None
@@ -172,7 +172,7 @@ def test_metres_are_filtered_and_kept_where_no_road_is_seen(tmp_path: Path) -> N
 
 
 def test_predict_in_metres_of_bad_input(run: Path, drive: Path, tmp_path: Path, capsys: CaptureText) -> None:
-    arguments = ["predict", str(run), str(drive / "image_02/data"), f"--out={tmp_path / 'out'}"]
+    arguments = ["predict", str(drive / "image_02/data"), f"--weights={run}", f"--out={tmp_path / 'out'}"]
     assert "camera_height" in complaint([*arguments, "--fov_deg=80"], capsys)
     assert "intrinsics" in complaint([*arguments, "--camera_height=1.65"], capsys)
     assert "metres" in complaint([*arguments, "--camera_height=-1", "--fov_deg=80"], capsys)

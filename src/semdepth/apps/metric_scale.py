@@ -1,4 +1,4 @@
-"""What ``semdepth predict --camera_height`` adds: metres, filtered over the images, and a table of how they came about."""
+"""What ``semdepth predict --camera-height`` adds: metres, filtered over the images, and a table of how they came about."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semdepth.evaluation.report import write_text
 from semdepth.geometry.ground import ScaleFilter
+from semdepth.inference.cameras import Cameras
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
 from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError
@@ -21,43 +22,41 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def road_camera(
-    height: float | None, intrinsics: tuple[float, float, float, float] | None, fov_deg: float | None
-) -> RoadCamera | None:
-    """Return the camera that the options describe; None: depth stays up to scale.
-
-    Raises:
-        InputError: if they contradict each other.
-    """
-    if height is not None:
-        return RoadCamera(height, intrinsics, fov_deg)
-    if intrinsics is not None or fov_deg is not None:
-        raise InputError("intrinsics and fov_deg only serve depth in metres; give --camera_height with them")
-    return None
-
-
 class MetricScale:
     """Brings the predictions of consecutive images to metres."""
 
-    def __init__(self, camera: RoadCamera, network: DepthNetwork) -> None:
+    def __init__(self, height: float, cameras: Cameras, network: DepthNetwork, table: bool = True) -> None:
         """Take the camera of all images, and the network that predicts them.
 
+        Args:
+            height: metres of the camera above the road.
+            cameras: intrinsics by image size.
+            network: that predicts the images.
+            table: keep a row an image for ``write``; a long video is told of in ``summary`` alone.
+
         Raises:
-            InputError: if the network does not see what is road.
+            InputError: if the network does not see what is road, or the height is no number above 0.
         """
         require_segmentation(network)
-        self._camera, self._filter = camera, ScaleFilter()
-        self._rows: list[list[str]] = []
+        RoadCamera(height, fov_deg=60)  # refuses a height that is none
+        self._height, self._cameras, self._filter = height, cameras, ScaleFilter()
+        self._rows: list[list[str]] | None = [] if table else None
+        self._images = self._metric = self._fitted = 0
 
     def __call__(self, name: str, prediction: Prediction) -> Prediction:
         """Return the next prediction, up to scale, in metres if its image or one before it shows the road."""
-        plane = road_plane(prediction, self._camera)
-        found = plane.scale(self._camera.height)
+        height, width = prediction.depth.shape
+        plane = road_plane(prediction, self._cameras.road_camera(self._height, (height, width)))
+        found = plane.scale(self._height)
         scale = self._filter(found)
         known = math.isfinite(scale)
+        self._images += 1
+        self._metric += known
+        self._fitted += not plane.reason
         numbers = (scale, found, plane.height, plane.inliers, plane.points, plane.pitch_deg, plane.roll_deg)
         cells = [f"{value:.6g}" if math.isfinite(value) else "" for value in numbers]
-        self._rows.append([name, "metres" if known else "up to scale", *cells, plane.reason or ""])
+        if self._rows is not None:
+            self._rows.append([name, "metres" if known else "up to scale", *cells, plane.reason or ""])
         return in_metres(prediction, scale) if known else prediction
 
     def write(self, out: Path) -> None:
@@ -67,7 +66,7 @@ class MetricScale:
             InputError: if the folder cannot be written.
         """
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *self._rows])
+        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *(self._rows or [])])
         try:
             write_text(out / TABLE, stream.getvalue())
         except OSError as error:
@@ -75,10 +74,9 @@ class MetricScale:
 
     def summary(self) -> str:
         """Say how many images are in metres."""
-        metric = sum(row[1] == "metres" for row in self._rows)
-        fitted = sum(not row[-1] for row in self._rows)
-        if metric == 0:
+        if self._metric == 0:
             return "depth up to scale: no image shows enough level road"
-        rest = len(self._rows) - metric
+        rest = self._images - self._metric
         kept = f", {rest} up to scale (no road so far)" if rest else ""
-        return f"depth in metres: {metric} ({fitted} by their own road){kept}, see {TABLE}"
+        table = "" if self._rows is None else f", see {TABLE}"
+        return f"depth in metres: {self._metric} ({self._fitted} by their own road){kept}{table}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from inspect import signature
+from inspect import getdoc, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,7 +64,7 @@ def function_parser(prog: str, function: Callable[..., None]) -> Parser:
 
 def _help(function: Callable[..., None], parameter: str) -> str:
     """Return what a docstring's Args section says of a parameter."""
-    found = re.search(rf"^ +{parameter}: (.+(?:\n {{12}}.+)*)", function.__doc__ or "", re.M)
+    found = re.search(rf"^ {{4}}{parameter}: (.+(?:\n {{8}}.+)*)", getdoc(function) or "", re.M)
     return " ".join(found[1].split()) if found else ""
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,175 +14,229 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from semdepth import visualise
-from semdepth.apps.metric_scale import MetricScale, road_camera
-from semdepth.images import IMAGE_SUFFIXES, read_image
-from semdepth.inference.predictor import load
+from semdepth.apps.metric_scale import MetricScale
+from semdepth.apps.predict_inputs import find_inputs
+from semdepth.images import read_image
+from semdepth.inference.cameras import Cameras, cameras_of
+from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs, write_prediction
+from semdepth.inference.predictor import Predictor, load
 from semdepth.runtime import InputError, logger
 from semdepth.structures import Prediction
 
-PNG_SCALE = 256.0
-"""16-bit PNGs hold depth × 256, as KITTI's do."""
-VIEW = re.compile(r"image_\d\d?")
-"""KITTI's folders of camera images: image_02 of raw drives, image_2 of odometry."""
-LABELS = "segmentation"
-"""The folder of labels beside the images of a plain folder or a city."""
-WRITTEN = re.compile(r"(.+)_(depth|disparity|panel)")
-"""The stems of the pictures that are written here, beside NAME_depth.npy."""
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every image and every frame."""
+
+    predictor: Predictor
+    cameras: Cameras
+    outputs: tuple[str, ...]
+    """Files of an image; of a video's frames, too, if they were asked for."""
+    batch: int
+    flip: bool
+    every: int
+    camera_height: float | None
+    max_depth: float | None
+
+    def metric(self, table: bool) -> MetricScale | None:
+        """Return what brings a sequence to metres, if the camera's height is known."""
+        if self.camera_height is None:
+            return None
+        return MetricScale(self.camera_height, self.cameras, self.predictor.network, table)
+
+    def write(self, stem: Path, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
+        """Write the files of an image or a frame."""
+        size = (pixels.shape[0], pixels.shape[1])
+        camera = self.cameras.matrix(size) if NEED_CAMERA & set(self.outputs) else None
+        write_prediction(stem, pixels, prediction, self.outputs, camera, self.max_depth)
 
 
 def predict(
-    weights: Path, image: Path, out: Path = Path("predictions"), device: str = "auto", flip: bool = False,
-    every: int = 1, camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
-    fov_deg: float | None = None,
+    inputs: list[str], weights: str | None = None, out: Path = Path("predictions"), save: str | None = None,
+    device: str = "auto", flip: bool = False, every: int = 1, batch: int = 8, stabilise: bool = True,
+    camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
+    fov_deg: float | None = None, max_depth: float | None = None,
 ) -> None:  # fmt: skip
-    """Write the depth of an image, or of every image in a folder and the folders below it.
+    """Write the depth of images, of all images in folders and below, of videos, or of what a camera sees.
+
+    Example: semdepth predict photos clip.mp4 --weights RUN --out depth
 
     For each image NAME: NAME_depth.npy (float32, the image's own size), NAME_depth.png (16 bit, depth × 256),
-    NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side). Images that
-    differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI tree only the folders
-    image_NN count; what was predicted before is no input. Images that cannot be read are passed over and counted.
-    Example: semdepth predict RUN photos --out depth
+    NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side), or what
+    --save lists. Images that differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI
+    tree only the folders image_NN count; what was predicted before is no input. What cannot be read is passed over and
+    counted.
 
-    Depth is up to scale, unless the camera's height above the road and its intrinsics or field of view are given: then
-    the road that the network sees tells the scale, filtered by the median of the last 15 images (in the order of their
-    names, as of a video; images without road take the scale of those before). The panels say which it is, and so does
-    metric_scale.csv, image by image. Example:
-    semdepth predict RUN drive --camera_height 1.65 --fov_deg 81
+    For each video NAME: NAME_depth.mp4, the video beside its disparity, steadied against flicker, upright, at its own
+    times and without sound; with --save also those files of every frame, in a folder NAME. Memory does not grow with the
+    length. webcam records to webcam_depth.mp4 until Ctrl-C.
+
+    Depth is up to scale, unless the camera's height above the road is given: then the road that the network sees tells
+    the scale, filtered by the median of the last 15 images (in the order of their names, or of a video; images without
+    road take the scale of those before). The panels say which it is, and so does metric_scale.csv, image by image.
+    Example: semdepth predict drive --weights RUN --camera-height 1.65 --fov-deg 81
+
+    Point clouds and metres need the camera: its intrinsics, its field of view, or weights that know their own camera.
+    Example: semdepth predict photo.jpg --weights RUN --save ply,glb --fov-deg 60
 
     Args:
-        weights: A run folder (its best weights) or a .safetensors file.
-        image: An image, or a folder of images.
+        inputs: Images, folders, quoted globs ('shots/**/*.jpg'), videos, webcam or webcam:1; all before the options.
+        weights: A run folder (its best weights) or a weights file.
         out: The folder that receives the files.
+        save: What to write, with commas between: depth_npy, depth_png, depth_exr, disparity, labels (trainIds), uncertainty
+            (16 bit, entropy × 65535), panel, ply, glb; none: depth_npy,depth_png,disparity,panel, of a video only the video.
         device: auto, cpu, cuda, mps.
         flip: Also predict the mirrored image: the mean of both disparities (evaluate --flip blends them as Godard 2017).
-        every: Of a folder take every so-many-th image.
+        every: Of folders, globs and videos take every so-many-th image.
+        batch: How many images the network sees at once.
+        stabilise: Videos: take flicker off; false leaves every frame to itself.
         camera_height: Metres of the camera above the road, for depth in metres; the weights must have learnt labels.
         intrinsics: fx, fy, cx, cy in pixels of the images, e.g. '[721.5,721.5,609.6,172.9]'.
         fov_deg: Horizontal field of view in degrees, in place of intrinsics.
+        max_depth: Point clouds: leave out what is farther.
     """
-    if every < 1:
-        raise InputError(f"every {every}: must be at least 1; 1 takes every image")
-    camera = road_camera(camera_height, intrinsics, fov_deg)
-    images = find_images(image, out)
-    stems = output_stems(images, image, out)
-    images = images[::every]
+    for name, number in (("every", every), ("batch", batch)):
+        if number < 1:
+            raise InputError(f"{name} {number}: must be at least 1")
+    outputs = DEFAULT if save is None else parse_outputs(save)
+    if (intrinsics, fov_deg) != (None, None) and camera_height is None and not NEED_CAMERA & set(outputs):
+        raise InputError("intrinsics and fov_deg serve metres and point clouds: give --camera_height or --save ply")
+    Cameras(intrinsics, fov_deg)
+    found = find_inputs(inputs, out)
     predictor = load(weights, device)
-    metric = None if camera is None else MetricScale(camera, predictor.network)
-    failed = []
-    for path in track(images, "predicting", disable=len(images) < 3):
+    cameras = cameras_of(predictor, intrinsics, fov_deg)
+    job = Job(predictor, cameras, outputs, batch, flip, every, camera_height, max_depth)
+    alone = len(found.images) + len(found.videos) + len(found.webcams) == 1
+    failed = 0
+    if found.images:
+        failed += predict_images(found.images, job, out, alone)
+    for video, stem in found.videos.items():
         try:
-            pixels = read_image(path)
+            predict_video(video, stem, job, stabilise, frames_too=save is not None)
         except InputError as error:
-            if len(images) == 1:
+            if alone or not str(error).startswith(f"{video}:"):
                 raise
             logger.warning("%s", error)
-            failed.append(path)
-            continue
-        prediction = predictor.predict(pixels, flip=flip)
+            failed += 1
+    for number, stem in found.webcams.items():
+        predict_webcam(number, stem, job, stabilise, frames_too=save is not None)
+    if failed == len(found.images) + len(found.videos) and failed:
+        raise InputError(f"{', '.join(inputs)}: none of {failed} files can be read; give PNG, JPEG or MP4 files")
+
+
+def predict_images(images: dict[Path, Path], job: Job, out: Path, alone: bool) -> int:
+    """Predict images in batches and write their files; return how many could not be read.
+
+    Raises:
+        InputError: if the only one cannot be read, or a file cannot be written.
+    """
+    metric, failed = job.metric(table=True), 0
+    chosen = list(images)[:: job.every]
+    waiting: deque[tuple[Path, npt.NDArray[np.uint8]]] = deque()
+
+    def readable() -> Iterator[npt.NDArray[np.uint8]]:
+        nonlocal failed
+        for path in track(chosen, "predicting", disable=len(chosen) < 3):
+            try:
+                waiting.append((path, read_image(path)))
+            except InputError as error:
+                if alone:
+                    raise
+                logger.warning("%s", error)
+                failed += 1
+                continue
+            yield waiting[-1][1]
+
+    for prediction in job.predictor.predict_many(readable(), batch=job.batch, flip=job.flip):
+        path, pixels = waiting.popleft()
+        final = prediction if metric is None else metric(path.name, prediction)
         if metric is not None:
-            prediction = metric(path.name, prediction)
             metric.write(out)
-        write_prediction(stems[path], pixels, prediction)
-    if len(failed) == len(images):
-        raise InputError(f"{image}: none of its {len(images)} images can be read; give PNG or JPEG files")
-    passed = f", {len(failed)} passed over" if failed else ""
+        job.write(images[path], pixels, final)
+    if failed == len(chosen):
+        return len(images)
+    passed = f", {failed} passed over" if failed else ""
     unit = "depth up to scale" if metric is None else metric.summary()
-    Console().print(f"{len(images) - len(failed)} images{passed}, {unit}: {out}", highlight=False, soft_wrap=True)
+    _say(f"{len(chosen) - failed} images{passed}, {unit}: {out}")
+    return failed
 
 
-def find_images(path: Path, out: Path) -> list[Path]:
-    """Return the image itself, or all images in a folder and below, by name.
-
-    Label, depth and other companion PNGs of KITTI-like trees are left out: where there are folders ``image_NN`` below
-    ``path``, only they count. So are labels in a folder ``segmentation`` below it, where `semdepth label` puts them, and
-    predictions: everything in ``out``, and pictures beside their ``_depth.npy``.
-
-    Args:
-        path: an image or a folder.
-        out: the folder that predictions go to, which may lie in ``path``.
+def predict_video(path: Path, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> None:
+    """Write a video's depth beside it.
 
     Raises:
-        InputError: if there is no such image.
+        InputError: if it cannot be read from the start, or nothing can be written.
     """
-    if not path.is_dir():
-        if not path.exists():
-            raise InputError(f"{path}: no such image or folder; check the path")
-        return [path]
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    found = [p for p in files if not _is_output(p, path, out) and LABELS not in p.relative_to(path).parts[:-1]]
-    views = [p for p in found if any(VIEW.fullmatch(folder) for folder in p.relative_to(path).parts[:-1])]
-    if not found:
-        raise InputError(f"{path}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    if views and len(views) < len(found):
-        logger.info("%s: only folders image_NN are taken; %d other images are not", path, len(found) - len(views))
-    return views or found
+    from semdepth.movie import open_movie, read_frames
+
+    movie, damaged = open_movie(path), [0]
+
+    def note(error: InputError) -> None:
+        damaged[0] += 1
+        if damaged[0] == 1:
+            logger.warning("%s", error)
+
+    frames = (frame for frame in read_frames(movie, note) if frame.number % job.every == 0)
+    expected = None if movie.expected is None else -(-movie.expected // job.every)
+    shown = track(frames, path.name, total=expected)
+    said = _write_shots(shown, movie.fps / job.every, stem, job, stabilise, frames_too)
+    lost = f", {damaged[0]} damaged places passed over" if damaged[0] else ""
+    _say(said.replace(" frames", f" frames{lost}", 1))
 
 
-def output_stems(images: list[Path], given: Path, out: Path) -> dict[Path, Path]:
-    """Return, by image, the path that the names of its files start with; no two images have the same.
+def predict_webcam(number: int, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> None:
+    """Write what a camera sees, and its depth, until Ctrl-C.
 
     Raises:
-        InputError: if two images would have the same all the same (``a.png``, ``a.bmp`` and ``a_bmp.png``).
+        InputError: if there is no such camera, or nothing can be written.
     """
-    below = {p: p.relative_to(given) if given.is_dir() else Path(p.name) for p in images}
-    shared = Counter(p.with_suffix("") for p in below.values())
-    stems = {
-        image: out / (p.with_name(f"{p.stem}_{p.suffix[1:]}") if shared[p.with_suffix("")] > 1 else p.with_suffix(""))
-        for image, p in below.items()
-    }
-    taken: dict[Path, Path] = {}
-    for image, stem in stems.items():
-        if stem in taken:
-            raise InputError(
-                f"{image}: its files would have the names of those of {taken[stem].name}; rename one of them"
-            )
-        taken[stem] = image
-    return stems
+    from semdepth.movie import read_camera
+
+    Console().print("recording; Ctrl-C ends it", highlight=False)
+    with _until_interrupted() as stopped:
+        frames = (frame for frame in read_camera(number) if frame.number % job.every == 0)
+        watched = _take_until(stopped, frames)
+        _say(_write_shots(watched, 30.0, stem, job, stabilise, frames_too))
 
 
-def _is_output(file: Path, given: Path, out: Path) -> bool:
-    root, target = given.resolve(), out.resolve()
-    if target != root and target.is_relative_to(root) and (root / file.relative_to(given)).is_relative_to(target):
-        return True
-    written = WRITTEN.fullmatch(file.stem)
-    return written is not None and file.with_name(f"{written[1]}_depth.npy").exists()
+def _write_shots(frames: Iterable, fps: float, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> str:
+    """Write the video of some frames; return what to say of it."""
+    from semdepth.inference.video import Shot, predict_frames, write_video
+
+    metric = job.metric(table=False)
+
+    def finished() -> Iterator[Shot]:
+        shots = predict_frames(job.predictor, frames, batch=job.batch, flip=job.flip, stabilise=stabilise)
+        for shot in shots:
+            prediction = shot.prediction if metric is None else metric(f"{shot.number:06d}", shot.prediction)
+            if frames_too:
+                job.write(stem / f"{shot.number:06d}", shot.pixels, prediction)
+            yield Shot(shot.number, shot.seconds, shot.pixels, prediction)
+
+    path = stem.with_name(f"{stem.name}_depth.mp4")
+    report = write_video(path, finished(), fps)
+    unit = "depth up to scale" if metric is None else metric.summary()
+    speed = f"{report.seconds:.1f} s of video in {report.took:.1f} s ({report.real_time:.2f} × real time)"
+    return f"{report.frames} frames, {unit}, {speed}: {path}"
 
 
-def write_prediction(stem: Path, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
-    """Write the files of one image, each whole or not at all.
+def _take_until(stopped: Callable[[], bool], frames: Iterable) -> Iterator:
+    for frame in frames:
+        if stopped():
+            return
+        yield frame
 
-    Raises:
-        InputError: if the folder cannot be written.
-    """
+
+@contextmanager
+def _until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a question, so that what was recorded is finished properly."""
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        _write_array(stem.with_name(f"{stem.name}_depth.npy"), prediction.depth)
-        scaled = np.clip(np.round(prediction.depth * PNG_SCALE), 1, 65535).astype(np.uint16)
-        visualise.write_png(stem.with_name(f"{stem.name}_depth.png"), scaled)
-        disparity = visualise.colourise_disparity(prediction.disparity)
-        visualise.write_png(stem.with_name(f"{stem.name}_disparity.png"), disparity)
-        cells = {"image": pixels, f"disparity ({_unit(prediction)})": disparity}
-        if prediction.labels is not None and prediction.uncertainty is not None:
-            cells["segmentation"] = visualise.colourise_labels(prediction.labels)
-            cells["uncertainty"] = visualise.colourise_uncertainty(prediction.uncertainty)
-        picture = visualise.panel(list(cells.values()), titles=list(cells), columns=2)
-        visualise.write_png(stem.with_name(f"{stem.name}_panel.png"), picture)
-    except OSError as error:
-        raise InputError(f"{stem.parent}: cannot be written ({error.strerror or error}); give another --out") from None
-
-
-def _unit(prediction: Prediction) -> str:
-    if prediction.scale is None:
-        return "depth up to scale"
-    nearest, farthest = np.percentile(prediction.depth, (5, 95))
-    return f"depth in metres: {nearest:.1f} to {farthest:.0f}"
-
-
-def _write_array(path: Path, array: npt.NDArray[np.float32]) -> None:
-    temporary = path.with_name(f".{path.name}")  # np.save adds .npy to names without it
-    try:
-        np.save(temporary, array)
-        temporary.replace(path)
+        yield lambda: bool(pressed)
     finally:
-        temporary.unlink(missing_ok=True)
+        signal.signal(signal.SIGINT, before)
+
+
+def _say(line: str) -> None:
+    Console().print(line, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The one door to OpenCV: how far a small picture has moved, and straightening what a lens has bent."""
+"""What data sets need of OpenCV: how far a small picture has moved, and straightening what a lens has bent."""
 
 from __future__ import annotations
 

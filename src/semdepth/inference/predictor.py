@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
 from semdepth.structures import NetworkOutput, Prediction
 
+Picture = str | Path | Image.Image | npt.NDArray[np.generic]
+"""What ``predict`` takes: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1]."""
 WEIGHTS = ("best.safetensors", "weights.safetensors")
 """Files of a run folder that prediction looks for, in this order."""
 
@@ -55,7 +59,7 @@ class Predictor:
         if camera is not None:
             require_segmentation(network)
 
-    def predict(self, image: str | Path | Image.Image | npt.NDArray[np.generic], *, flip: bool = False) -> Prediction:
+    def predict(self, image: Picture, *, flip: bool = False) -> Prediction:
         """Predict a single image.
 
         Args:
@@ -70,23 +74,27 @@ class Predictor:
         Raises:
             InputError: if the image cannot be read or is not an image, or the camera's intrinsics are not of its size.
         """
-        pixels = read_image(image) if isinstance(image, str | Path) else as_rgb(image)
-        height, width = pixels.shape[:2]
-        output = self._run(pixels, mirrored=False)
-        sigma, logits = output.disparity[0], None if output.logits is None else output.logits[0]
-        if flip:
-            mirrored = self._run(pixels, mirrored=True)
-            sigma = (sigma + mirrored.disparity[0].flip(-1)) / 2
-            if logits is not None and mirrored.logits is not None:
-                logits = (logits + mirrored.logits[0].flip(-1)) / 2
-        disparity, _ = disparity_to_depth(_resize(sigma.float(), (height, width)), *self.depth_range)
-        values: npt.NDArray[np.float32] = disparity[0, 0].cpu().numpy()
-        labels, uncertainty = (None, None) if logits is None else _segment(_resize(logits.float(), (height, width)))
-        prediction = Prediction(np.float32(1.0) / values, values, labels, uncertainty)
-        if self.camera is None:
-            return prediction
-        plane = road_plane(prediction, self.camera)
-        return prediction if plane.reason else in_metres(prediction, plane.scale(self.camera.height))
+        return self._predict_batch([_pixels(image)], flip)[0]
+
+    def predict_many(self, images: Iterable[Picture], *, batch: int = 8, flip: bool = False) -> Iterator[Prediction]:
+        """Predict images of any sizes, several at a time: the same numbers as ``predict``, up to rounding.
+
+        Args:
+            images: as ``predict`` takes them; no more than ``batch`` are asked for, or held, at once.
+            batch: how many the network sees at once.
+            flip: as ``predict`` says.
+
+        Yields:
+            A prediction an image, in their order.
+
+        Raises:
+            InputError: if ``batch`` is below 1, or as ``predict`` says; images before the bad one's batch are predicted.
+        """
+        if batch < 1:
+            raise InputError(f"batch {batch}: must be at least 1")
+        rest = iter(images)
+        while chunk := [_pixels(image) for image in islice(rest, batch)]:
+            yield from self._predict_batch(chunk, flip)
 
     def intrinsics_for(self, size: tuple[int, int]) -> npt.NDArray[np.float64] | None:
         """Return the camera's (3, 3) intrinsics, given or learnt, for images of ``size`` (H, W) framed as in training.
@@ -98,12 +106,45 @@ class Predictor:
             return None
         return np.asarray(resize_intrinsics(torch.from_numpy(self.intrinsics), self.image_size, size).numpy())
 
-    @torch.inference_mode()
-    def _run(self, pixels: npt.NDArray[np.uint8], mirrored: bool) -> NetworkOutput:
+    def _predict_batch(self, images: Sequence[npt.NDArray[np.uint8]], flip: bool) -> list[Prediction]:
+        inputs = torch.cat([self._input(pixels) for pixels in images]).to(self.device)
+        output = self._run(inputs)
+        sigma, logits = output.disparity[0], None if output.logits is None else output.logits[0]
+        if flip:
+            mirrored = self._run(inputs.flip(-1))
+            sigma = (sigma + mirrored.disparity[0].flip(-1)) / 2
+            if logits is not None and mirrored.logits is not None:
+                logits = (logits + mirrored.logits[0].flip(-1)) / 2
+        return [
+            self._prediction(sigma[k : k + 1], None if logits is None else logits[k : k + 1], pixels.shape[:2])
+            for k, pixels in enumerate(images)
+        ]
+
+    def _prediction(self, sigma: Tensor, logits: Tensor | None, size: tuple[int, ...]) -> Prediction:
+        """Return what (1, 1, h, w) sigmoid outputs and (1, C, h, w) logits say of an image of ``size`` (H, W)."""
+        height, width = size
+        disparity, _ = disparity_to_depth(_resize(sigma.float(), (height, width)), *self.depth_range)
+        values: npt.NDArray[np.float32] = disparity[0, 0].cpu().numpy()
+        labels, uncertainty = (None, None) if logits is None else _segment(_resize(logits.float(), (height, width)))
+        prediction = Prediction(np.float32(1.0) / values, values, labels, uncertainty)
+        if self.camera is None:
+            return prediction
+        plane = road_plane(prediction, self.camera)
+        return prediction if plane.reason else in_metres(prediction, plane.scale(self.camera.height))
+
+    def _input(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """Return (1, 3, h, w) in [0, 1] at the network's size, on the CPU."""
         height, width = self.image_size
         resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
-        image = torch.from_numpy(np.asarray(resized).copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
-        output: NetworkOutput = self.network(image.flip(-1) if mirrored else image)
+        return torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float() / 255
+
+    @torch.inference_mode()
+    def _run(self, images: Tensor) -> NetworkOutput:
+        """Run the network on (B, 3, h, w) images of ``image_size`` in [0, 1], on ``device``.
+
+        The single place where the network is called: another engine than torch replaces this method, and nothing else.
+        """
+        output: NetworkOutput = self.network(images)
         return output
 
 
@@ -179,6 +220,10 @@ def find_weights(path: Path) -> Path:
         if (path / name).exists():
             return path / name
     raise InputError(f"{path}: holds none of {', '.join(WEIGHTS)}; is it a run folder whose training has begun?")
+
+
+def _pixels(image: Picture) -> npt.NDArray[np.uint8]:
+    return read_image(image) if isinstance(image, str | Path) else as_rgb(image)
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
