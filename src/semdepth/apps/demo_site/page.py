@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -83,7 +84,7 @@ def build_page(site: Site) -> gr.Blocks:
 
 
 def serve(page: gr.Blocks, site: Site, host: str, port: int) -> str:
-    """Serve the page from a thread of its own, and return its address.
+    """Serve the page from a thread of its own, and return its address; port 0 takes any free one.
 
     Raises:
         InputError: if the port is taken, or the host is none of this machine's.
@@ -92,7 +93,7 @@ def serve(page: gr.Blocks, site: Site, host: str, port: int) -> str:
     theme = gr.themes.Default(primary_hue="slate", neutral_hue="slate", font=look.FONT, font_mono=look.FONT_MONO)
     try:
         _, address, _ = page.launch(
-            server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
+            server_name=host, server_port=port or _free_port(host), share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
             max_file_size=site.store.limits.upload_mb * 2**20, allowed_paths=[], show_error=False, footer_links=[],
             run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False,
             state_session_capacity=200, theme=theme, css=look.CSS, js=look.SCRIPT, strict_cors=True,
@@ -101,6 +102,13 @@ def serve(page: gr.Blocks, site: Site, host: str, port: int) -> str:
     except OSError as error:
         raise InputError(f"{host}:{port}: cannot be listened on ({error}); choose another --port or --host") from None
     return str(address)
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((host.strip("[]"), 0))
+        return int(listener.getsockname()[1])
 
 
 def _middleware(store: Store) -> Any:
@@ -219,7 +227,9 @@ def _connect(
     def show_again(last: Shown, fov_deg: float | None, height: float | None) -> list[Any]:
         if not last.source.exists():
             raise InputError("the image has been deleted meanwhile; upload it again")
-        return show(last.source, fov_deg, height)
+        again = show(last.source, fov_deg, height)
+        again[-2] = gr.update()  # a video stays where it is
+        return again
 
     @_polite
     def read(last: Shown, event: gr.SelectData) -> str:

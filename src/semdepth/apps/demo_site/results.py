@@ -14,10 +14,10 @@ from PIL import Image
 from semdepth import visualise
 from semdepth.apps.demo_site import legends
 from semdepth.apps.demo_site.store import Store, plain_stem
-from semdepth.apps.predict import PNG_SCALE
 from semdepth.geometry.camera import intrinsics_from_fov
 from semdepth.images import IMAGE_SUFFIXES, read_image
 from semdepth.inference.metric import RoadCamera, in_metres, road_plane
+from semdepth.inference.outputs import PNG_SCALE
 from semdepth.inference.point_cloud import point_cloud, write_glb, write_ply
 from semdepth.inference.predictor import Predictor
 from semdepth.labels import SKY, membership
