@@ -2,12 +2,12 @@
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from .demo_server import picture, untrained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +21,8 @@ from semdepth.apps.demo_site.store import Store, open_store, plain_stem
 from semdepth.apps.demo_site.videos import require_container, show_video
 from semdepth.runtime import InputError
 from semdepth.structures import Prediction
+
+from .demo_server import picture, untrained
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_round_depths_stand_where_their_colour_is() -> None:
 @given(st.floats(1e-4, 1e3), st.floats(1.0, 1e4))
 def test_marks_never_collide(brightest: float, reach: float) -> None:
     places = [place for _, place in legends.depth_ticks(brightest, reach / brightest)]
-    assert all(b - a >= 0.13 for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a >= 0.13 for a, b in pairwise(places))
     assert all(0 < place < 1 for place in places)
 
 
@@ -87,7 +89,9 @@ def test_the_grid_holds_the_depth() -> None:
 
 def test_a_complaint_does_not_tell_where_the_server_keeps_things() -> None:
     path = Path("/tmp/secret/abc/photo.png")
-    assert legends.complaint(InputError(f"{path}: image is empty;\nmend it"), path) == "photo.png: image is empty; mend it"
+    assert (
+        legends.complaint(InputError(f"{path}: image is empty;\nmend it"), path) == "photo.png: image is empty; mend it"
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -182,7 +186,9 @@ def test_long_and_large_videos_are_refused(store: Store, tmp_path: Path) -> None
         show_video(untrained(), tight, film(tmp_path / "large.mp4", 1))
 
 
-@pytest.mark.parametrize("text", [b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"MZ" * 99])
+@pytest.mark.parametrize(
+    "text", [b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"MZ" * 99]
+)
 def test_playlists_are_no_videos(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "clip.mp4").write_bytes(text)
     with pytest.raises(InputError, match="whatever its name says"):

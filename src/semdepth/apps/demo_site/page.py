@@ -93,7 +93,8 @@ def serve(page: gr.Blocks, site: Site, host: str, port: int) -> str:
     theme = gr.themes.Default(primary_hue="slate", neutral_hue="slate", font=look.FONT, font_mono=look.FONT_MONO)
     try:
         _, address, _ = page.launch(
-            server_name=host, server_port=port or _free_port(host), share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
+            server_name=host, server_port=port or _free_port(host), share=False, inbrowser=False, quiet=True,
+            prevent_thread_lock=True,
             max_file_size=site.store.limits.upload_mb * 2**20, allowed_paths=[], show_error=False, footer_links=[],
             run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False,
             state_session_capacity=200, theme=theme, css=look.CSS, js=look.SCRIPT, strict_cors=True,
