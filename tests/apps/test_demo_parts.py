@@ -17,7 +17,7 @@ from semdepth.apps.demo_site.examples import SCENES, render_examples
 from semdepth.apps.demo_site.guard import Guard
 from semdepth.apps.demo_site.limits import Limits
 from semdepth.apps.demo_site.results import default_fov, is_video, read_back, show_image, shrink
-from semdepth.apps.demo_site.store import Store, open_store, plain_stem
+from semdepth.apps.demo_site.store import Store, delete_left_behind, open_store, plain_stem
 from semdepth.apps.demo_site.videos import require_container, show_video
 from semdepth.runtime import InputError
 from semdepth.structures import Prediction
@@ -126,6 +126,16 @@ def test_a_store_leaves_nothing_behind() -> None:
         (store.new_result() / "x").write_text("x")
         assert store.root.stat().st_mode & 0o077 == 0
     assert not store.root.exists()
+
+
+def test_what_a_killed_server_left_is_deleted(tmp_path: Path) -> None:
+    mine, dead, other = (tmp_path / f"semdepth_demo_{n}" for n in (f"{os.getpid()}_a", "99999999_b", "notes"))
+    for folder in (mine, dead, other):
+        folder.mkdir()
+    delete_left_behind(tmp_path)
+    assert mine.exists()
+    assert other.exists()
+    assert not dead.exists()
 
 
 @pytest.mark.parametrize("fusion", ["none", "depth-only"])

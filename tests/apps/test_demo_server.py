@@ -13,7 +13,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from semdepth.apps.cli import main
 from semdepth.apps.demo_site.limits import Limits
+from semdepth.models.weights import save_weights
 
 from .demo_server import Server, picture, serving, untrained
 
@@ -183,6 +185,27 @@ def test_uploads_are_swept(server: Server) -> None:
     assert event == "error", said
     assert httpx.get(server.url).status_code == 200
     assert server.show(server.upload(png(78), "next.png").json()[0])[0] == "complete"
+
+
+def test_the_command_serves_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import gradio
+
+    network = untrained("depth-only").network
+    save_weights(tmp_path / "run" / "best.safetensors", network, extra={"image_size": [64, 128]})
+    picture().save(tmp_path / "example.png")
+    monkeypatch.setattr("semdepth.apps.demo.render_examples", lambda _: [(tmp_path / "example.png", "example")])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "")
+    answers = []
+    monkeypatch.setattr(gradio.Blocks, "block_thread", lambda page: answers.append(httpx.get(page.local_url)))
+    assert main(["demo", f"--weights={tmp_path / 'run'}", "--port=0"]) == 0
+    assert answers[0].status_code == 200
+    assert "Weights: run." in answers[0].text
+    assert "semdepth demo: http://127.0.0.1:" in capsys.readouterr().out
+    assert not list(tmp_path.glob("semdepth_demo_*"))
 
 
 def _files(value: object) -> list[dict]:

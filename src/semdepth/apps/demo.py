@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import os
+import signal
+import threading
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +39,8 @@ def demo(weights: Path | None = None, host: str = "127.0.0.1", port: int = 7860,
         from semdepth.apps.demo_site.page import Site, build_page, serve
 
         name = "those that come in the box" if weights is None else html.escape(weights.name)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder goes, too
         site = Site(predictor, store, tuple(examples), name)
         page = build_page(site)
         address = serve(page, site, host, port)

@@ -16,6 +16,7 @@ from semdepth.apps.demo_site.limits import Limits
 from semdepth.runtime import logger
 
 _SWEEP_SECONDS = 10.0
+_PREFIX = "semdepth_demo_"
 
 
 class Store:
@@ -82,8 +83,12 @@ class Store:
 
 @contextlib.contextmanager
 def open_store(limits: Limits) -> Iterator[Store]:
-    """Give a store in a new temporary folder, swept in the background, and delete all of it in the end."""
-    root = Path(tempfile.mkdtemp(prefix="semdepth_demo_")).resolve()
+    """Give a store in a new temporary folder, swept in the background, and delete all of it in the end.
+
+    What a server that was killed has left behind is deleted too.
+    """
+    delete_left_behind(Path(tempfile.gettempdir()))
+    root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_")).resolve()
     store, over = Store(root, limits), threading.Event()
 
     def run() -> None:
@@ -101,6 +106,17 @@ def open_store(limits: Limits) -> Iterator[Store]:
         over.set()
         sweeper.join(timeout=5)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def delete_left_behind(base: Path) -> None:
+    """Delete this user's demo folders in ``base`` whose server is no longer running (where the system has users)."""
+    if not hasattr(os, "getuid"):
+        return
+    for folder in base.glob(f"{_PREFIX}*_*"):
+        process = folder.name.removeprefix(_PREFIX).partition("_")[0]
+        with contextlib.suppress(OSError):
+            if process.isdigit() and folder.lstat().st_uid == os.getuid() and not _runs(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain_stem(name: str) -> str:
@@ -122,6 +138,16 @@ def _files(root: Path) -> list[tuple[Path, os.stat_result]]:
             with contextlib.suppress(OSError):
                 found.append((path, path.lstat()))
     return found
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _age(path: str, now: float) -> float:
