@@ -29,6 +29,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
+CLIENT = httpx.Client(timeout=600, verify=False, limits=httpx.Limits(max_connections=200))
+"""One for all visitors: making one costs more than most requests."""
+
 
 def main() -> None:
     """Run the load and print what came of it."""
@@ -73,8 +76,8 @@ def load(url: str, process: int, visitors: int, requests: int) -> dict[str, obje
     with ThreadPoolExecutor(visitors) as pool:
         answers = list(pool.map(lambda k: visit(url, k), range(requests)))
     took = time.perf_counter() - begun
-    leaked = sum(b"root:x:0:0" in httpx.get(f"{url}gradio_api/file={path}").content for path in OUTSIDE)
-    alive = httpx.get(url, timeout=60).status_code == 200 and visit(url, 0)[0] == "complete"
+    leaked = sum(b"root:x:0:0" in CLIENT.get(f"{url}gradio_api/file={path}").content for path in OUTSIDE)
+    alive = CLIENT.get(url).status_code == 200 and visit(url, 0)[0] == "complete"
     over.set()
     watcher.join()
     seconds = np.array([t for kind, t in answers if kind == "complete"] or [np.nan])
@@ -101,7 +104,7 @@ def visit(url: str, number: int) -> tuple[str, float]:
     data, name, is_good = upload_of(number)
     begun = time.perf_counter()
     try:
-        sent = httpx.post(f"{url}gradio_api/upload", files={"files": (name, data)}, timeout=300)
+        sent = CLIENT.post(f"{url}gradio_api/upload", files={"files": (name, data)})
         if sent.status_code != 200:
             kind = "refused" if not is_good or sent.status_code == 503 else f"status {sent.status_code}"
             return kind, time.perf_counter() - begun
@@ -119,10 +122,10 @@ def visit(url: str, number: int) -> tuple[str, float]:
 def ask(url: str, path: str) -> tuple[str, str]:
     """Ask for the result of an upload, as the page does."""
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    call = httpx.post(f"{url}gradio_api/call/show", json={"data": [file, 65, None]}, timeout=300)
+    call = CLIENT.post(f"{url}gradio_api/call/show", json={"data": [file, 65, None]})
     if call.status_code != 200:
         return "error", call.text
-    with httpx.stream("GET", f"{url}gradio_api/call/show/{call.json()['event_id']}", timeout=600) as answer:
+    with CLIENT.stream("GET", f"{url}gradio_api/call/show/{call.json()['event_id']}") as answer:
         event = ""
         for line in answer.iter_lines():
             if line.startswith("event: "):
@@ -170,7 +173,7 @@ def wait_for(url: str, seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            httpx.get(url, timeout=20)
+            CLIENT.get(url)
             return
         except httpx.HTTPError:
             time.sleep(1)

@@ -17,6 +17,8 @@ from semdepth.inference.predictor import Predictor
 from semdepth.models.network import NetworkConfig, build_depth_network
 
 SIZE = (48, 96)
+CLIENT = httpx.Client(timeout=120, verify=False, limits=httpx.Limits(max_connections=200))
+"""One for all: making one costs more than most requests."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,15 @@ class Server:
     store: Store
 
     def upload(self, data: bytes, name: str, kind: str = "image/png") -> httpx.Response:
-        return httpx.post(f"{self.url}gradio_api/upload", files={"files": (name, data, kind)}, timeout=60)
+        return CLIENT.post(f"{self.url}gradio_api/upload", files={"files": (name, data, kind)})
 
     def show(self, path: str, fov: float | None = 65.0, height: float | None = None) -> tuple[str, str]:
         """Ask for the result of an uploaded file, as the page does; return ``complete`` or ``error`` and the data."""
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        call = httpx.post(f"{self.url}gradio_api/call/show", json={"data": [file, fov, height]}, timeout=60)
+        call = CLIENT.post(f"{self.url}gradio_api/call/show", json={"data": [file, fov, height]})
         if call.status_code != 200:
             return "error", call.text
-        with httpx.stream("GET", f"{self.url}gradio_api/call/show/{call.json()['event_id']}", timeout=120) as answer:
+        with CLIENT.stream("GET", f"{self.url}gradio_api/call/show/{call.json()['event_id']}") as answer:
             event = ""
             for line in answer.iter_lines():
                 if line.startswith("event: "):

@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from semdepth.apps.cli import main
 from semdepth.apps.demo_site.limits import Limits
 from semdepth.models.weights import save_weights
 
-from .demo_server import Server, picture, serving, untrained
+from .demo_server import CLIENT, Server, picture, serving, untrained
 
 pytest.importorskip("gradio", reason="GRADIO MISSING: the web demo is NOT tested (pip install 'semdepth[demo]')")
 
@@ -55,13 +54,13 @@ def test_upload_result_download(server: Server) -> None:
     kinds = {url.rpartition(".")[2] for url in files}
     assert {"npy", "png", "ply", "glb"} <= kinds
     for url in files:
-        answer = httpx.get(url)
+        answer = CLIENT.get(url)
         assert answer.status_code == 200
         assert answer.content
 
 
 def test_the_page_is_served_with_a_policy_that_keeps_it_at_home(server: Server) -> None:
-    answer = httpx.get(server.url)
+    answer = CLIENT.get(server.url)
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert "googleapis" not in answer.text
@@ -89,7 +88,7 @@ def test_bad_files_get_a_sentence_and_the_server_lives_on(server: Server, data: 
         assert words in said
         assert str(server.store.root) not in said
         assert "Traceback" not in said
-    assert httpx.get(server.url).status_code == 200
+    assert CLIENT.get(server.url).status_code == 200
 
 
 def test_too_large_uploads_are_refused(server: Server) -> None:
@@ -125,8 +124,8 @@ def test_nothing_outside_its_folder_is_readable(server: Server, path: str, tmp_p
     names = {"root": server.store.root, "uploads": server.store.uploads, "results": own, "source": Path(__file__)}
     path = path.format(**names)
     for prefix in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "gradio_api/proxy="):
-        for form in (path, quote(path, safe="%")):
-            with httpx.stream("GET", server.url + prefix + form) as answer:
+        for form in {path, quote(path, safe="%")}:
+            with CLIENT.stream("GET", server.url + prefix + form) as answer:
                 body = answer.read()
             assert b"root:x:0:0" not in body, (prefix, form)
             if prefix == "gradio_api/file=":
@@ -155,7 +154,7 @@ def test_names_of_uploads_lead_nowhere(server: Server, name: str) -> None:
     for stored in answer.json() if answer.status_code == 200 else []:
         assert Path(stored).resolve().is_relative_to(server.store.uploads)
         assert server.show(stored)[0] in ("complete", "error")
-    assert httpx.get(server.url).status_code == 200
+    assert CLIENT.get(server.url).status_code == 200
 
 
 def test_ten_visitors_at_once_are_served_in_turn(server: Server) -> None:
@@ -183,7 +182,7 @@ def test_uploads_are_swept(server: Server) -> None:
     assert not path.exists()
     event, said = server.show(str(path))
     assert event == "error", said
-    assert httpx.get(server.url).status_code == 200
+    assert CLIENT.get(server.url).status_code == 200
     assert server.show(server.upload(png(78), "next.png").json()[0])[0] == "complete"
 
 
@@ -200,7 +199,7 @@ def test_the_command_serves_and_leaves_nothing(
     for name in ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "")
     answers = []
-    monkeypatch.setattr(gradio.Blocks, "block_thread", lambda page: answers.append(httpx.get(page.local_url)))
+    monkeypatch.setattr(gradio.Blocks, "block_thread", lambda page: answers.append(CLIENT.get(page.local_url)))
     assert main(["demo", f"--weights={tmp_path / 'run'}", "--port=0"]) == 0
     assert answers[0].status_code == 200
     assert "Weights: run." in answers[0].text
