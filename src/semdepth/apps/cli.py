@@ -18,6 +18,7 @@ COMMANDS = {
     "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",
     "predict": "depth of images and videos: semdepth predict IMAGE... --weights RUN --out DIR",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
+    "demo": "depth in the browser, images and videos dropped in: semdepth demo --weights RUN",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
     "data": "is a folder ready, and what does it lack: semdepth data check DIR",
     "cache": "decode and resize once, train faster: semdepth cache OUT --data.root DIR",
@@ -35,6 +36,7 @@ EXTRAS = {
     "scipy": "make3d",
     "trimesh": "points",
     "OpenEXR": "exr",
+    "gradio": "demo",
 }
 """Module of an optional library → the extra that installs it."""
 

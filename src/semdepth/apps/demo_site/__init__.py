@@ -1,0 +1,1 @@
+"""The web demo's parts: what it keeps, works out, says and shows. ``semdepth.apps.demo`` starts it."""
