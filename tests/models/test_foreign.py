@@ -134,7 +134,7 @@ def test_the_output_is_that_of_the_published_architecture(name: str, tmp_path: P
     assert len(ours) == len(theirs) == 4
     for scale, (one, other) in enumerate(zip(ours, theirs, strict=True)):
         assert one.shape == other.shape == (2, 1, 64 >> scale, 96 >> scale)
-        assert other.std() > 0.01  # weights that blur every difference away would prove nothing
+        assert other.std() > 0.003  # weights that blur every difference away would prove nothing
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
     assert found.network.config.encoder == name
     assert found.image_size == (64, 96)

@@ -1,0 +1,87 @@
+"""The report's pictures: a judged frame as a row of small images, inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from semdepth import visualise
+from semdepth.apps.report_charts import colour
+from semdepth.training.closer_look import Look
+
+WIDEST = 640
+"""Pixels; larger pictures are made smaller."""
+WORST = 0.5
+"""AbsRel that is as red as it gets."""
+
+
+def frame_article(name: str, looks: Mapping[str, Look], places: Mapping[str, int]) -> str:
+    """Return the HTML of one frame: image and truth, then what each run predicts and how wrong it is.
+
+    Args:
+        name: of the frame.
+        looks: by run, at least one.
+        places: by run, its place among all runs, which decides its colour.
+    """
+    first = next(iter(looks.values()))
+    span = _span(first)
+    cells = [_figure(first.image, "image"), _figure(_sparse(visualise.colourise_depth(first.truth, span)), "true depth")]
+    errors = []
+    for run, look in looks.items():
+        who = f" · {run}" if len(looks) > 1 else ""
+        cells.append(_figure(visualise.colourise_depth(look.prediction, span), f"predicted depth{who}"))
+        cells.append(_figure(_sparse(visualise.colourise_error(look.error, WORST)), f"error{who}"))
+        if look.predicted_labels is not None and look.uncertainty is not None:
+            cells.append(_figure(visualise.colourise_labels(look.predicted_labels), f"classes{who}"))
+            cells.append(_figure(visualise.colourise_uncertainty(look.uncertainty), f"uncertainty{who}"))
+        mark = f'<i style="background:{colour(places[run])}"></i>{escape(run)} ' if len(looks) > 1 else ""
+        errors.append(f"{mark}AbsRel {look.abs_rel:.3f}")
+    said = ", ".join(errors)
+    return (
+        f'<article class="frame"><h3>{escape(name)}</h3><p class="key">{said}</p>'
+        f'<div class="maps">{"".join(cells)}</div></article>'
+    )
+
+
+def data_uri(picture: visualise.Picture) -> str:
+    """Return a picture as a PNG inside a ``data:`` address; wider ones than ``WIDEST`` are made smaller."""
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.BOX)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def _figure(picture: visualise.Picture, caption: str) -> str:
+    text = escape(caption)
+    return f'<figure><img src="{data_uri(picture)}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
+
+
+def _span(look: Look) -> tuple[float, float]:
+    """Nearest and farthest depth of one colour scale for truth and predictions."""
+    known = look.truth[np.isfinite(look.error)]
+    near, far = np.percentile(known, (2, 98))
+    return float(near), float(max(far, near * 1.01))
+
+
+def _sparse(picture: visualise.Picture) -> npt.NDArray[np.uint8]:
+    """Thicken lone points, e.g. of lidar, which would vanish in a smaller picture; dense maps stay as they are."""
+    known = picture.any(axis=2)
+    if known.mean() > 0.3 or not known.any():
+        return picture
+    out = picture.copy()
+    height, width = known.shape
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0), (-1, -1), (1, -1), (-1, 1)):
+        into = (slice(max(dy, 0), height + min(dy, 0)), slice(max(dx, 0), width + min(dx, 0)))
+        source = (slice(max(-dy, 0), height + min(-dy, 0)), slice(max(-dx, 0), width + min(-dx, 0)))
+        free = ~out[into].any(axis=2) & known[source]
+        out[into][free] = picture[source][free]
+    return out
+
