@@ -73,7 +73,9 @@ def serve() -> Iterator[FakeHub]:
         def resolve(self, name: str, revision: str, file: str) -> None:
             tree = hub.trees.get(name, {}).get(revision)
             if name not in hub.trees or tree is None or file not in tree:
-                code = "RepoNotFound" if name not in hub.trees else "RevisionNotFound" if tree is None else "EntryNotFound"
+                code = (
+                    "RepoNotFound" if name not in hub.trees else "RevisionNotFound" if tree is None else "EntryNotFound"
+                )
                 self.answer(404, X_Error_Code=code)
                 return
             commit = revision if revision != "main" else hub.head(name)

@@ -66,7 +66,9 @@ def fetch(address: HubAddress, names: Sequence[str]) -> Path:
     reached = _hub_in_reach()
     for name in wanted:
         try:
-            return Path(hf_hub_download(address.repository, name, revision=address.revision, local_files_only=not reached))
+            return Path(
+                hf_hub_download(address.repository, name, revision=address.revision, local_files_only=not reached)
+            )
         except EntryNotFoundError:  # also: not in the cache
             continue
         except Exception as error:  # the hub client's errors are many (network, access, names); the mend is the same
@@ -75,7 +77,9 @@ def fetch(address: HubAddress, names: Sequence[str]) -> Path:
                 "and the connection"
             ) from None
     if not reached:
-        raise InputError(f"{address}: the hub cannot be reached, and its cache has no {' or '.join(wanted)}; connect once")
+        raise InputError(
+            f"{address}: the hub cannot be reached, and its cache has no {' or '.join(wanted)}; connect once"
+        )
     raise InputError(f"{address}: holds no {' or '.join(wanted)}; name a model that semdepth push wrote, or its file")
 
 
@@ -101,7 +105,9 @@ def upload(folder: Path, repository: str, *, private: bool, message: str) -> str
     try:
         hub.create_repo(repository, private=private or None, exist_ok=True)
         if private and not hub.model_info(repository).private:
-            raise InputError(f"{repository}: is there already, and public; make it private on the hub, or give another name")
+            raise InputError(
+                f"{repository}: is there already, and public; make it private on the hub, or give another name"
+            )
         return str(hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=message).commit_url)
     except InputError:
         raise

@@ -42,7 +42,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A hub that is in reach, with an empty cache, and somebody logged in."""
     with serve() as found:
         monkeypatch.setattr(constants, "ENDPOINT", found.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", found.url + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", found.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_TOKEN", "hf_token")
         door._hub_in_reach.cache_clear()
@@ -67,14 +69,17 @@ def test_what_is_pushed_loads_and_predicts_the_same(judged: Path, hub: FakeHub, 
     assert (out / "photo_depth.npy").exists()
 
 
-def test_a_second_push_replaces_and_the_first_stays_under_its_revision(judged: Path, hub: FakeHub, tmp_path: Path) -> None:
+def test_a_second_push_replaces_and_the_first_stays_under_its_revision(
+    judged: Path, hub: FakeHub, tmp_path: Path
+) -> None:
     semdepth.push_to_hub(judged, "alice/streets")
     first = hub.head("alice/streets")
     other = tmp_path / "other"
     shutil.copytree(judged, other)
     shutil.copy(other / "weights.safetensors", other / "best.safetensors")
     where = semdepth.push_to_hub(str(other), "alice/streets", license="cc-by-4.0", message="anew")
-    assert where.endswith(hub.head("alice/streets")) and hub.head("alice/streets") != first
+    assert where.endswith(hub.head("alice/streets"))
+    assert hub.head("alice/streets") != first
     old, new = (semdepth.load(f"hf://alice/streets{r}", device="cpu") for r in (f"@{first}", ""))
     photo = np.zeros((64, 128, 3))
     assert (old.predict(photo).depth != new.predict(photo).depth).any()
@@ -152,7 +157,13 @@ def test_the_card(judged: Path, tmp_path: Path) -> None:
     assert {m["type"]: m["value"] for m in result["metrics"]}["abs_rel"] == round(found["mean"]["abs_rel"], 4)
     interval = found["intervals"]["abs_rel"]
     assert f"| AbsRel | {interval['mean']:.3f} | {interval['low']:.3f} – {interval['high']:.3f} |" in card
-    for text in ("Protocol synthetic, median scaling", "means over 8 images", "rendered streets", "seed: 0", "up to scale"):
+    for text in (
+        "Protocol synthetic, median scaling",
+        "means over 8 images",
+        "rendered streets",
+        "seed: 0",
+        "up to scale",
+    ):
         assert text in card
     shutil.copy(judged / "best.safetensors", tmp_path)
     bare = model_card(tmp_path)
@@ -181,5 +192,11 @@ def test_addresses() -> None:
 
 
 def test_portable_paths() -> None:
-    plain = {"a": ["/home/alice/kitti", "worlds/demo"], "b": "C:\\data\\kitti", "c": 3, "d": "~/kitti", "e": "text\n/no"}
+    plain = {
+        "a": ["/home/alice/kitti", "worlds/demo"],
+        "b": "C:\\data\\kitti",
+        "c": 3,
+        "d": "~/kitti",
+        "e": "text\n/no",
+    }
     assert portable(plain) == {"a": ["kitti", "worlds/demo"], "b": "kitti", "c": 3, "d": "kitti", "e": "text\n/no"}

@@ -124,7 +124,9 @@ def written(folder: Path, encoder: Any, depth: Any, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", DEPTHS)
-def test_the_output_is_that_of_the_published_architecture(name: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_the_output_is_that_of_the_published_architecture(
+    name: str, tmp_path: Path, generator: torch.Generator
+) -> None:
     encoder, depth = made_encoder(name, generator), made_decoder(name, generator)
     found = load_monodepth2(written(tmp_path, encoder, depth))
     image = torch.rand(2, 3, 64, 96, generator=generator)

@@ -100,7 +100,7 @@ def run_command(name: str, arguments: list[str]) -> None:
         function(parse_experiment(arguments, experiment_parser(f"semdepth {name}", function.__doc__)))
         return
     parser = Parser(prog=f"semdepth {name}", description=function.__doc__)
-    parser.add_function_arguments(function, as_group=False, as_positional=True)
+    parser.add_command(function)
     function(**parser.instantiate(parser.parse_args(arguments)).as_dict())
 
 

@@ -136,7 +136,9 @@ def _training(run: RunFolder) -> str:
         "seed": get("trainer.seed"),
     }
     listed = "\n".join(f"- {name}: {value}" for name, value in lines.items())
-    return f"## Training\n\n{listed}\n\n```sh\nsemdepth train --config config.yaml --run runs/again --data.root DIR\n```"
+    return (
+        f"## Training\n\n{listed}\n\n```sh\nsemdepth train --config config.yaml --run runs/again --data.root DIR\n```"
+    )
 
 
 def _start(run: RunFolder) -> str:
@@ -165,12 +167,17 @@ def _limits(run: RunFolder) -> str:
 
 def _licence(license: str) -> str:
     named = f"`{license}`" if license != "other" else "not named by who pushed it: ask"
-    return f"## Licence\n\nOf the weights: {named}. The terms of the data that they were learnt from hold too. semdepth is Apache-2.0."
+    data = "The terms of the data that they were learnt from hold too."
+    return f"## Licence\n\nOf the weights: {named}. {data} semdepth itself is Apache-2.0."
 
 
 def _judged_on(run: RunFolder) -> str:
     data = (run.evaluation or {}).get("data") or run.config.get("validation") or {}
-    world = "rendered streets" if (run.evaluation or {}).get("protocol") == "synthetic" else data.get("name", "unnamed data")
+    world = (
+        "rendered streets"
+        if (run.evaluation or {}).get("protocol") == "synthetic"
+        else data.get("name", "unnamed data")
+    )
     return f"{world} ({_folder(data.get('root'))})" if data.get("root") else str(world)
 
 

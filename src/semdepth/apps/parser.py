@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
@@ -15,6 +17,16 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's doc
 
 class Parser(ArgumentParser):
     """A parser that raises ``InputError`` instead of printing its usage and leaving."""
+
+    def add_command(self, function: Callable[..., None]) -> None:
+        """Take a command's parameters: the required ones by position (a list takes one value or more), the others by name."""
+        hints = get_type_hints(function)
+        parameters = signature(function).parameters
+        several = [name for name, p in parameters.items() if p.default is p.empty and get_origin(hints[name]) is list]
+        for name in several:
+            said = re.search(rf"^\s+{name}: (.+)$", function.__doc__ or "", re.M)
+            self.add_argument(name, type=get_args(hints[name])[0], nargs="+", help=said[1] if said else None)
+        self.add_function_arguments(function, as_group=False, as_positional=True, skip=set(several))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong with the arguments."""

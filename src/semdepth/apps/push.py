@@ -54,7 +54,12 @@ def push(
 
 
 def push_to_hub(
-    run: str | Path, repo_id: str, *, private: bool = False, license: str = "other", message: str = "Push a semdepth run"
+    run: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    license: str = "other",
+    message: str = "Push a semdepth run",
 ) -> str:
     """Upload a run to the Hugging Face hub, in one commit.
 

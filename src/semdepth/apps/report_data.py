@@ -86,11 +86,13 @@ def look_again(run: RunFolder, shown: Sequence[str], most: int, device: str) -> 
         names = [row["name"] for row in found["rows"]]
         if missing := [name for name in (*shown, *names) if name not in places]:
             raise InputError(
-                f"{missing[0]} was judged, but is not in the data that is there now; judge again with semdepth evaluate {run.path}"
+                f"{missing[0]} was judged, but is not in the data that is there now; judge again: semdepth evaluate {run.path}"
             )
         spread = names[:: max(1, -(-len(names) // most))] if most else []
         network.to(where)
-        return _look_through(network, frames, _protocol(found), places, shown, spread, bool(found.get("flip")), run.name)
+        return _look_through(
+            network, frames, _protocol(found), places, shown, spread, bool(found.get("flip")), run.name
+        )
     except InputError as error:
         return Seen({}, Trust(), str(error))
 
@@ -139,5 +141,7 @@ def _judged_on(run: RunFolder, size: tuple[int, int]) -> DataConfig:
 
 def _protocol(found: dict[str, Any]) -> Protocol:
     if found["protocol"] not in PROTOCOLS:
-        raise InputError(f"protocol {found['protocol']} is not known to this semdepth; judge again with semdepth evaluate")
+        raise InputError(
+            f"protocol {found['protocol']} is not known to this semdepth; judge again with semdepth evaluate"
+        )
     return replace(PROTOCOLS[found["protocol"]], median_scaling=found.get("median_scaling", True))

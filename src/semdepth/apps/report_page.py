@@ -119,7 +119,9 @@ def _where(report: Report) -> str:
         values = {}
         for name, run in report.runs.items():
             strata = (run.evaluation or {})["strata"]
-            chosen = {k.partition("/")[2] or k: v["per_pixel"]["abs_rel"] for k, v in strata.items() if k.startswith(prefixes)}
+            chosen = {
+                k.partition("/")[2] or k: v["per_pixel"]["abs_rel"] for k, v in strata.items() if k.startswith(prefixes)
+            }
             values[name] = dict(sorted(chosen.items(), key=lambda item: _order(what, item)))
         if any(values.values()):
             drawn.append(charts.bars(values, f"AbsRel by {what}", report.places))
@@ -159,7 +161,11 @@ def _trust(report: Report) -> str:
         drawn.append(charts.reliability_diagram(bins, report.places))
     curves: dict[str, Any] = {name: trust.sparsification() for name, trust in trusted.items()}
     for name, found in curves.items():
-        verdict = "tells something of depth's errors" if found.area < found.area_of_chance else "tells nothing of depth's errors"
+        verdict = (
+            "tells something of depth's errors"
+            if found.area < found.area_of_chance
+            else "tells nothing of depth's errors"
+        )
         told.append(
             f"{_whose(report, name)}AUSE {found.area:.3f} (an order by chance: {found.area_of_chance:.3f}, a perfect one: 0): "
             f"the uncertainty {verdict}"

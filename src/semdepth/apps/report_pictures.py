@@ -31,7 +31,10 @@ def frame_article(name: str, looks: Mapping[str, Look], places: Mapping[str, int
     """
     first = next(iter(looks.values()))
     span = _span(first)
-    cells = [_figure(first.image, "image"), _figure(_sparse(visualise.colourise_depth(first.truth, span)), "true depth")]
+    cells = [
+        _figure(first.image, "image"),
+        _figure(_sparse(visualise.colourise_depth(first.truth, span)), "true depth"),
+    ]
     errors = []
     for run, look in looks.items():
         who = f" · {run}" if len(looks) > 1 else ""
@@ -61,7 +64,9 @@ def data_uri(picture: visualise.Picture) -> str:
 
 def _figure(picture: visualise.Picture, caption: str) -> str:
     text = escape(caption)
-    return f'<figure><img src="{data_uri(picture)}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure><img src="{data_uri(picture)}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
+    )
 
 
 def _span(look: Look) -> tuple[float, float]:
@@ -84,4 +89,3 @@ def _sparse(picture: visualise.Picture) -> npt.NDArray[np.uint8]:
         free = ~out[into].any(axis=2) & known[source]
         out[into][free] = picture[source][free]
     return out
-

@@ -24,7 +24,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "n
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows
     )
-    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def run_heading(name: str, place: int) -> str:
@@ -137,9 +139,7 @@ def _verdict(found: PairedDifference, lower: bool) -> str:
     sure = d.high < 0 or d.low > 0
     better = (d.mean < 0) == lower
     verdict = ("better" if better else "worse") if sure else "not sure"
-    return (
-        f'{d.mean:+.4f}<small>{d.low:+.4f} … {d.high:+.4f}</small><em class="{verdict.replace(" ", "-")}">{verdict}</em>'
-    )
+    return f'{d.mean:+.4f}<small>{d.low:+.4f} … {d.high:+.4f}</small><em class="{verdict.replace(" ", "-")}">{verdict}</em>'
 
 
 def _interval(interval: Mapping[str, Any]) -> str:
