@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _axes(title: str, height: float = 2.4) -> tuple[Any, Any]:
     figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(title, fontsize=10, loc="left", color=_TEXT)
     axes.tick_params(labelsize=9)
     return figure, axes
 
@@ -119,7 +120,6 @@ def _svg(figure: Any, title: str) -> str:
     axes = figure.axes[0]
     for text in [axes.xaxis.label, axes.yaxis.label, *axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]:
         text.set_color(_TEXT)
-    axes.title.set_color(_TEXT)
     axes.xaxis.label.set_fontsize(9)
     for spine in axes.spines.values():
         spine.set_color(_GRID)
@@ -137,5 +137,6 @@ def _svg(figure: Any, title: str) -> str:
     drawn = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     drawn = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", drawn, count=1)
     drawn = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawn, count=1)
-    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    drawn = re.sub(r'<g id="[^"]*"', "<g", drawn)  # the same names in every chart, which nothing refers to
+    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
     return drawn.replace(_TEXT, "currentColor").replace(_GRID, "var(--line)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,6 +95,17 @@ def look_again(run: RunFolder, shown: Sequence[str], most: int, device: str) -> 
         )
     except InputError as error:
         return Seen({}, Trust(), str(error))
+
+
+def _refuse_changed(seen: Seen, rows: Iterable[Mapping[str, Any]], run: RunFolder) -> None:
+    """Show no pictures beside numbers that they do not belong to: what is seen must be as wrong as what was judged."""
+    judged = {row["name"]: row["errors"]["abs_rel"] for row in rows}
+    for name, look in seen.looks.items():
+        if abs(look.abs_rel - judged[name]) > 0.02 * judged[name]:
+            raise InputError(
+                f"{name} was judged with an AbsRel of {judged[name]:.3f}, and has {look.abs_rel:.3f} now: its data or the "
+                f"weights have changed; judge again: semdepth evaluate {run.path}"
+            )
 
 
 def worst_and_best(run: RunFolder, count: int) -> tuple[list[str], list[str]]:

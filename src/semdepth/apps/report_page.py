@@ -83,10 +83,11 @@ def _errors(report: Report) -> str:
     told = f"<p>{escape(caption(first.evaluation or {}))} Bold: the best of a row.</p>{errors_table(report.runs)}"
     if len(report.runs) == 1:
         return told
+    grouped = "drives" if (first.evaluation or {}).get("grouped") else "images"
     return (
-        f"{told}<h3>Image by image</h3><p>Differences of the same images' errors to those of the first run: what makes an image "
-        "hard for all cancels out. With 95 % intervals from drawing drives; the seeds' own spread is not in them.</p>"
-        f"{differences_table(report.finished)}"
+        f'<div class="beside"><div>{told}</div><div><h3>Image by image</h3><p>Differences of the same images\' errors to those '
+        f"of the first run: what makes an image hard for all cancels out. With 95 % intervals from drawing {grouped}; what "
+        f"varies between seeds is not in them.</p>{differences_table(report.finished)}</div></div>"
     )
 
 
@@ -108,8 +109,8 @@ def _points(rows: Curves, quantity: str) -> tuple[list[float], list[float]]:
     return [step for step, _ in points], [value for _, value in points]
 
 
-def _charts(drawn: Sequence[str]) -> str:
-    return f'<div class="charts">{"".join(f"<figure>{svg}</figure>" for svg in drawn)}</div>'
+def _charts(drawn: Sequence[str], kind: str = "charts") -> str:
+    return f'<div class="{kind}">{"".join(f"<figure>{svg}</figure>" for svg in drawn)}</div>'
 
 
 def _where(report: Report) -> str:
@@ -132,7 +133,7 @@ def _where(report: Report) -> str:
         return _note("The data had neither labels nor moving objects to tell places apart by.")
     return (
         "<p>Every pixel of a stratum weighs the same. Scenes are sorted by the density of semantic borders (thirds of these "
-        f"images) and by the number of moving objects.</p>{_charts(drawn)}"
+        f"images) and by the number of moving objects.</p>{_charts(drawn, 'charts tall')}"
     )
 
 
@@ -171,8 +172,9 @@ def _trust(report: Report) -> str:
             f"the uncertainty {verdict}"
         )
     if not drawn and not curves:
-        why = notes[0] if notes else "a depth-only network says nothing of its uncertainty"
-        return _note(f"Nothing to show: {why}")
+        silent = all(run.header.config.fusion == "depth-only" for run in report.runs.values())
+        why = "a depth-only network says nothing of its uncertainty" if silent else "it was not asked for (frames 0)"
+        return _note(f"Nothing to show: {notes[0] if notes else why}.")
     drawn.append(charts.sparsification_chart(curves, report.places))
     number = max(trust.frames for trust in trusted.values())
     listed = "".join(f"<li>{line}</li>" for line in told)

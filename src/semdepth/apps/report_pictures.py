@@ -65,7 +65,7 @@ def data_uri(picture: visualise.Picture) -> str:
 def _figure(picture: visualise.Picture, caption: str) -> str:
     text = escape(caption)
     return (
-        f'<figure><img src="{data_uri(picture)}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
+        f'<figure><img src="{data_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
     )
 
 

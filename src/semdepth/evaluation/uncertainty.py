@@ -40,8 +40,8 @@ def sparsification(error: Array, uncertainty: Array, steps: int = 20) -> Sparsif
 
     Args:
         error: N ≥ 1 values ≥ 0 (any shape), e.g. |g − p| / g.
-        uncertainty: same shape, any scale; only its order matters. Equal values are taken away in their order of error's
-            mean, i.e. as if each had the mean error of its like.
+        uncertainty: same shape, any scale; only its order matters. Pixels of equal uncertainty each count with their mean
+            error: no order among them is the uncertainty's merit.
         steps: how many shares, 0, 1/steps … (steps − 1)/steps.
 
     Raises:
