@@ -64,9 +64,7 @@ def data_uri(picture: visualise.Picture) -> str:
 
 def _figure(picture: visualise.Picture, caption: str) -> str:
     text = escape(caption)
-    return (
-        f'<figure><img src="{data_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
-    )
+    return f'<figure><img src="{data_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def _span(look: Look) -> tuple[float, float]:
@@ -78,7 +76,7 @@ def _span(look: Look) -> tuple[float, float]:
 
 def _sparse(picture: visualise.Picture) -> npt.NDArray[np.uint8]:
     """Thicken lone points, e.g. of lidar, which would vanish in a smaller picture; dense maps stay as they are."""
-    known = picture.any(axis=2)
+    known: npt.NDArray[np.bool_] = np.asarray(picture.any(axis=2))
     if known.mean() > 0.3 or not known.any():
         return picture
     out = picture.copy()
@@ -86,6 +84,6 @@ def _sparse(picture: visualise.Picture) -> npt.NDArray[np.uint8]:
     for dy, dx in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0), (-1, -1), (1, -1), (-1, 1)):
         into = (slice(max(dy, 0), height + min(dy, 0)), slice(max(dx, 0), width + min(dx, 0)))
         source = (slice(max(-dy, 0), height + min(-dy, 0)), slice(max(-dx, 0), width + min(-dx, 0)))
-        free = ~out[into].any(axis=2) & known[source]
+        free = ~np.asarray(out[into].any(axis=2)) & known[source]
         out[into][free] = picture[source][free]
     return out

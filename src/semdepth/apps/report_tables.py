@@ -88,7 +88,8 @@ def errors_table(runs: Mapping[str, RunFolder]) -> str:
             continue
         lower = quantity in LOWER_IS_BETTER or quantity not in METRICS
         values = [i.get("mean") for i in intervals] + [b.get(quantity) for b in baselines.values()]
-        best = (min if lower else max)(v for v in values if _known(v))
+        known = [float(v) for v in values if v is not None and _known(v)]
+        best = min(known) if lower else max(known)
         spans = [_interval(i) for i in intervals] + [""] * len(baselines)
         cells = [_cell(value, span, value == best) for value, span in zip(values, spans, strict=True)]
         rows.append([f"{escape(heading)} {'↓' if lower else '↑'}", *cells])
