@@ -85,9 +85,9 @@ def _errors(report: Report) -> str:
         return told
     grouped = "drives" if (first.evaluation or {}).get("grouped") else "images"
     return (
-        f'<div class="beside"><div>{told}</div><div><h3>Image by image</h3><p>Differences of the same images\' errors to those '
+        f"{told}<h3>Image by image</h3><p>Differences of the same images' errors to those "
         f"of the first run: what makes an image hard for all cancels out. With 95 % intervals from drawing {grouped}; what "
-        f"varies between seeds is not in them.</p>{differences_table(report.finished)}</div></div>"
+        f"varies between seeds is not in them.</p>{differences_table(report.finished)}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from semdepth import visualise
-from semdepth.apps.report_charts import colour
+from semdepth.apps.report_tables import run_heading
 from semdepth.training.closer_look import Look
 
 WIDEST = 640
@@ -31,25 +31,33 @@ def frame_article(name: str, looks: Mapping[str, Look], places: Mapping[str, int
     """
     first = next(iter(looks.values()))
     span = _span(first)
-    cells = [
+    given = [
         _figure(first.image, "image"),
         _figure(_sparse(visualise.colourise_depth(first.truth, span)), "true depth"),
     ]
-    errors = []
-    for run, look in looks.items():
-        who = f" · {run}" if len(looks) > 1 else ""
-        cells.append(_figure(visualise.colourise_depth(look.prediction, span), f"predicted depth{who}"))
-        cells.append(_figure(_sparse(visualise.colourise_error(look.error, WORST)), f"error{who}"))
-        if look.predicted_labels is not None and look.uncertainty is not None:
-            cells.append(_figure(visualise.colourise_labels(look.predicted_labels), f"classes{who}"))
-            cells.append(_figure(visualise.colourise_uncertainty(look.uncertainty), f"uncertainty{who}"))
-        mark = f'<i style="background:{colour(places[run])}"></i>{escape(run)} ' if len(looks) > 1 else ""
-        errors.append(f"{mark}AbsRel {look.abs_rel:.3f}")
-    said = ", ".join(errors)
-    return (
-        f'<article class="frame"><h3>{escape(name)}</h3><p class="key">{said}</p>'
-        f'<div class="maps">{"".join(cells)}</div></article>'
-    )
+    if len(looks) == 1:
+        rows = [f'<p class="key">AbsRel {first.abs_rel:.3f}</p>', _row([*given, *_predicted(first, span)])]
+    else:
+        rows = [_row(given)]
+    for run, look in looks.items() if len(looks) > 1 else ():
+        rows.append(f'<p class="of">{run_heading(run, places[run])}: AbsRel {look.abs_rel:.3f}</p>')
+        rows.append(_row(_predicted(look, span)))
+    return f'<article class="frame"><h3>{escape(name)}</h3>{"".join(rows)}</article>'
+
+
+def _row(figures: Sequence[str]) -> str:
+    return f'<div class="maps">{"".join(figures)}</div>'
+
+
+def _predicted(look: Look, span: tuple[float, float]) -> list[str]:
+    cells = [
+        _figure(visualise.colourise_depth(look.prediction, span), "predicted depth"),
+        _figure(_sparse(visualise.colourise_error(look.error, WORST)), "error"),
+    ]
+    if look.predicted_labels is not None and look.uncertainty is not None:
+        cells.append(_figure(visualise.colourise_labels(look.predicted_labels), "classes"))
+        cells.append(_figure(visualise.colourise_uncertainty(look.uncertainty), "uncertainty"))
+    return cells
 
 
 def data_uri(picture: visualise.Picture) -> str:

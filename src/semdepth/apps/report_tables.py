@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -16,6 +17,10 @@ from semdepth.training.ablation import FinishedRun
 
 COMPARED = ("abs_rel", "border_abs_rel", "rmse", "delta1")
 """What runs are compared in, image by image."""
+_CHOSEN = (
+    "name", "root", "base_url", "split", "sequences", "cameras", "frames", "labels", "ground_truth", "depth_cache",
+    "intrinsics", "fov_deg",
+)  # fmt: skip
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "numbers") -> str:
@@ -68,14 +73,14 @@ def _command(run: RunFolder, name: str) -> str:
     if name == "train":
         return f"semdepth train --config {run.path / CONFIG}"
     found = run.evaluation or {}
-    data: dict[str, Any] = found.get("data") or {}
-    same = all(data.get(k) == (run.config.get("validation") or {}).get(k) for k in ("name", "root", "split", "labels"))
-    options = "" if not data or same else "".join(
-        f" --data.{k} {data[k]}" for k in ("name", "root", "split", "labels") if data.get(k) is not None
-    )  # fmt: skip
-    return f"semdepth evaluate {run.path}{options} --protocol {found.get('protocol')}" + (
-        " --flip true" if found.get("flip") else ""
-    )
+    data, validation = found.get("data") or {}, run.config.get("validation") or {}
+    chosen = {key: value for key, value in data.items() if key in _CHOSEN and value not in (None, [], "auto")}
+    if all(data.get(key) == validation.get(key) for key in _CHOSEN):
+        chosen = {}
+    options = [f" --data.{key} '{json.dumps(value)}'" if isinstance(value, list) else f" --data.{key} {value}"
+               for key, value in chosen.items()]  # fmt: skip
+    flip = " --flip true" if found.get("flip") else ""
+    return f"semdepth evaluate {run.path}{''.join(options)} --protocol {found.get('protocol')}{flip}"
 
 
 def errors_table(runs: Mapping[str, RunFolder]) -> str:
