@@ -13,6 +13,7 @@ from semdepth.evaluation.metrics import METRICS
 from semdepth.evaluation.report import HEADINGS, markdown_table
 
 PAPER = "[Learning Depth via Leveraging Semantics](https://arxiv.org/abs/2102.06685) (Li et al. 2021)"
+BASELINE = "[Monodepth2](https://arxiv.org/abs/1806.01260) (Godard et al. 2019)"
 _BRANCHES = {
     "depth-only": "depth only",
     "none": "depth and segmentation, two branches",
@@ -68,10 +69,10 @@ def _use(run: RunFolder, repository: str) -> str:
     made = (
         f"Its weights were converted from files in {origin['layout']}'s layout ({origin['folder']})."
         if isinstance(origin, dict)
-        else f"It was learnt from video without depth labels, after {PAPER}."
+        else f"It was learnt from video without depth labels, after {BASELINE if config.fusion == 'depth-only' else PAPER}."
     )
     return (
-        f"A [semdepth](https://pypi.org/project/semdepth) network: {gives} from a single image. {made}\n\n"
+        f"A semdepth network: {gives} from a single image. {made}\n\n"
         f"- Encoder: {portable(config.encoder)}; branches: {_BRANCHES[config.fusion]}\n"
         f"- Input: any image, resized to {width}×{height}; the output has the image's own size\n"
         f"- Files: `weights.safetensors` (nothing is pickled; loading executes nothing); written by semdepth "

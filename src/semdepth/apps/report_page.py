@@ -71,7 +71,8 @@ def page(report: Report) -> str:
 
 
 def _legend(report: Report) -> str:
-    return " ".join(run_heading(name, place) for name, place in report.places.items())
+    places = report.places if len(report.runs) > 1 else {}
+    return " ".join(run_heading(name, place) for name, place in places.items())
 
 
 def _note(text: str) -> str:
