@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semdepth.evaluation.metrics import calibration_sums, expected_calibration_error
@@ -20,12 +20,14 @@ def test_by_hand() -> None:
     assert found.area_of_chance == pytest.approx(np.mean([0, 2 / 3, 1.5, 2]) / 2)
 
 
+@settings(max_examples=50, deadline=None)
 @given(ERRORS)
 def test_a_perfect_order_has_no_area(errors: list[float]) -> None:
     found = sparsification(errors, errors)
     np.testing.assert_allclose(found.by_uncertainty, found.by_error, atol=1e-9)
 
 
+@settings(max_examples=50, deadline=None)
 @given(ERRORS)
 def test_no_order_at_all_is_chance(errors: list[float]) -> None:
     found = sparsification(errors, np.full(len(errors), 0.3))
@@ -34,12 +36,14 @@ def test_no_order_at_all_is_chance(errors: list[float]) -> None:
         assert found.area == pytest.approx(found.area_of_chance, abs=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(ERRORS, st.integers(0, 2**32 - 1))
 def test_no_order_beats_the_true_error(errors: list[float], seed: int) -> None:
     found = sparsification(errors, np.random.default_rng(seed).random(len(errors)))
     assert (found.by_uncertainty >= found.by_error - 1e-9).all()
 
 
+@settings(max_examples=50, deadline=None)
 @given(ERRORS, st.integers(0, 2**32 - 1))
 def test_only_the_order_of_the_uncertainty_matters(errors: list[float], seed: int) -> None:
     unsure = np.random.default_rng(seed).integers(0, 5, len(errors)) / 4
