@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from semdepth.evaluation.metrics import calibration_sums, expected_calibration_error
 from semdepth.evaluation.uncertainty import reliability, sparsification
 
-ERRORS = st.lists(st.floats(0, 10), min_size=1, max_size=60)
+ERRORS = st.lists(st.floats(0, 10), min_size=1, max_size=20)
 
 
 def test_by_hand() -> None:

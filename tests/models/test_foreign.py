@@ -111,8 +111,10 @@ def published(name: str, encoder: State, depth: State, image: Tensor) -> list[Te
     return outputs
 
 
-@pytest.fixture
-def states(generator: torch.Generator) -> tuple[State, State]:
+@pytest.fixture(scope="module")
+def states() -> tuple[State, State]:
+    """Both files of a ResNet-18; tests change copies only."""
+    generator = torch.Generator().manual_seed(0)
     return made_encoder("resnet18", generator), made_decoder("resnet18", generator)
 
 
