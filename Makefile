@@ -35,8 +35,9 @@ demo: $(VENV)/train
 	$(BIN)/semdepth train --config recipes/demo.yaml
 	$(BIN)/semdepth evaluate $(DEMO) --data.name kitti_raw --data.root $(WORLD)/test --data.labels exact
 	$(BIN)/semdepth predict $(WORLD)/test --weights $(DEMO) --out $(DEMO)/predictions --every 6
+	$(BIN)/semdepth report $(DEMO)
 	@echo
-	@echo "Look at $(DEMO)/predictions (image, depth, classes, uncertainty), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
+	@echo "Look at $(DEMO)/report.html (all about the run on one page), $(DEMO)/predictions (image, depth, classes, uncertainty), $(DEMO)/panels (what training saw) and $(DEMO)/evaluation.md (the table)."
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semdepth.apps.push import push_to_hub
     from semdepth.inference.predictor import Predictor, load
     from semdepth.runtime import InputError
     from semdepth.structures import Prediction
@@ -18,9 +19,10 @@ _HOMES = {
     "Predictor": "semdepth.inference.predictor",
     "Prediction": "semdepth.structures",
     "InputError": "semdepth.runtime",
+    "push_to_hub": "semdepth.apps.push",
 }
 
-__all__ = ["InputError", "Prediction", "Predictor", "__version__", "load"]
+__all__ = ["InputError", "Prediction", "Predictor", "__version__", "load", "push_to_hub"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import track
 
-from semdepth.apps.recipes import RUN_CONFIG, load_experiment
+from semdepth.apps.recipes import RUN_CONFIG, load_experiment, to_plain
 from semdepth.config import Experiment
 from semdepth.data.catalog import MAY_LACK_DEPTH, DataConfig, Frames, open_dataset
 from semdepth.data.leaks import describe, drives_learnt_from, drives_of, shared_drives
@@ -22,6 +21,7 @@ from semdepth.evaluation import report
 from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
 from semdepth.evaluation.protocols import Protocol, cityscapes, kitti_eigen, kitti_improved, make3d, synthetic
+from semdepth.hub import hub_address
 from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.network import DepthNetwork, assemble
@@ -48,7 +48,8 @@ def evaluate(
     whatever weights the run itself started from. The verdict on the run is written before the baselines are judged.
 
     Args:
-        run: A run folder (its best weights), or one of its weights files, e.g. RUN/weights.safetensors for the last.
+        run: A run folder (its best weights), or one of its weights files, e.g. RUN/weights.safetensors for the last; with
+            --data also weights without a run, of semdepth convert or from the hub.
         data: Frames with ground truth; none: those the run was validated on.
         protocol: How to judge; none: cityscapes and make3d on theirs, synthetic on rendered drives, else kitti_eigen.
         baselines: Also judge the baselines.
@@ -56,23 +57,31 @@ def evaluate(
         device: auto, cpu, cuda, mps.
         out: Folder for evaluation.md, .json and .csv; none: the run folder.
     """
-    folder = run if run.is_dir() else run.parent
     weights = find_weights(run)
-    if not (folder / RUN_CONFIG).exists():
-        raise InputError(f"{folder}: holds no {RUN_CONFIG}; name a run folder, or a weights file in its run folder")
-    experiment = load_experiment(folder)
+    folder = run if run.is_dir() else weights.parent
+    if out is None and hub_address(run):
+        raise InputError(f"{run}: lies in the hub's cache; say where the tables go with --out")
     network, header = load_depth_network(weights)
+    if (folder / RUN_CONFIG).exists():
+        experiment = load_experiment(folder)
+    elif data is not None:  # weights without their run: what they learnt from is not known
+        experiment = Experiment(network=header.config)
+    else:
+        raise InputError(
+            f"{folder}: holds no {RUN_CONFIG}; name a run folder, a weights file in its run folder, or the data with --data.*"
+        )
     judged = judged_data(experiment, data, trained_size(weights, network, header))
     frames = open_dataset(judged)
     warn_of_leak(experiment, frames)
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
+    facts = {"weights": weights.name, "flip": flip, "data": to_plain(judged)}
     results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
-    write_results(results, out, weights)
+    write_results(results, out, facts)
     if baselines:
         results |= judge_baselines(experiment, header, frames, rules, device)
-        write_results(results, out, weights)
+        write_results(results, out, facts)
     console = Console()
     main = results[TRAINED]
     title = f"{weights} on {len(main.rows)} images"
@@ -159,8 +168,13 @@ def mean_depth_map(experiment: Experiment) -> MeanDepthMap:
     return mean_map
 
 
-def write_results(results: Mapping[str, EvaluationResult], out: Path, weights: Path) -> None:
+def write_results(results: Mapping[str, EvaluationResult], out: Path, facts: Mapping[str, Any]) -> None:
     """Write the tables (Markdown), and the first result whole (JSON, also the others' means) and by image (CSV).
+
+    Args:
+        results: by name; the first is the run's own.
+        out: the folder that receives the files.
+        facts: what was judged on what, for the JSON (``weights``, the file's name; ``flip``; ``data``, its options).
 
     Raises:
         InputError: if the folder cannot be written.
@@ -174,15 +188,12 @@ def write_results(results: Mapping[str, EvaluationResult], out: Path, weights: P
         ("Segmentation", report.segmentation_rows(main)),
     ]
     tables = [f"## {title}\n\n{report.markdown_table(*rows)}" for title, rows in sections if rows[1]]
-    head = ["# Evaluation\n", f"Weights: {weights.name}\n", report.caption(main) + "\n"]
+    others = {name: means(result) for name, result in results.items() if result is not main}
+    head = ["# Evaluation\n", f"Weights: {facts['weights']}\n", report.caption(main) + "\n"]
     try:
         report.write_text(out / "evaluation.md", "\n".join([*head, *tables]))
         report.write_csv(main, out / "evaluation.csv")
-        report.write_json(main, out / "evaluation.json")
-        if len(results) > 1:
-            others = {name: means(result) for name, result in results.items() if result is not main}
-            whole = json.loads((out / "evaluation.json").read_text(encoding="utf-8")) | {"baselines": others}
-            report.write_text(out / "evaluation.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        report.write_json(main, out / "evaluation.json", dict(facts) | ({"baselines": others} if others else {}))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from inspect import getdoc, signature
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
@@ -68,9 +68,10 @@ def underscored(args: Sequence[str]) -> list[str]:
 def function_parser(prog: str, function: Callable[..., None]) -> Parser:
     """Return a parser of a function's parameters: those without a default are positional, a list of them takes many."""
     parser = Parser(prog=prog, description=function.__doc__)
-    many = [p.name for p in signature(function, eval_str=True).parameters.values() if p.annotation == list[str]]
-    for name in many:
-        parser.add_argument(name, nargs="+", type=str, help=_help(function, name))
+    parameters = signature(function, eval_str=True).parameters.values()
+    many = {p.name: p.annotation for p in parameters if p.default is p.empty and get_origin(p.annotation) is list}
+    for name, of in many.items():
+        parser.add_argument(name, nargs="+", type=get_args(of)[0], help=_help(function, name))
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(many))
     return parser
 

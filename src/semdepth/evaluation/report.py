@@ -151,9 +151,9 @@ def markdown_table(headings: Sequence[str], rows: _Rows) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
 
 
-def write_json(result: EvaluationResult, path: str | Path) -> None:
-    """Write the whole result, rows included; what is unknown (NaN) becomes null. All of the file or nothing."""
-    write_text(path, json.dumps(plain(asdict(result)), indent=1, allow_nan=False) + "\n")
+def write_json(result: EvaluationResult, path: str | Path, more: Mapping[str, Any] | None = None) -> None:
+    """Write the whole result, rows included, and ``more``; what is unknown (NaN) becomes null. All of the file or nothing."""
+    write_text(path, json.dumps(plain(asdict(result) | dict(more or {})), indent=1, allow_nan=False) + "\n")
 
 
 def write_csv(result: EvaluationResult, path: str | Path) -> None:

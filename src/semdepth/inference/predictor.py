@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
+from semdepth.hub import fetch, hub_address
 from semdepth.images import as_rgb, read_image
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
 from semdepth.models.network import DepthNetwork
@@ -153,7 +154,8 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
     """Load a predictor.
 
     Args:
-        path_or_hub_id: a run folder (its best weights, else its last) or a ``.safetensors`` file that semdepth wrote.
+        path_or_hub_id: a run folder (its best weights, else its last), a ``.safetensors`` file that semdepth wrote, or a
+            model on the hub, ``hf://owner/name[@revision][/file]``, which ``semdepth push`` wrote.
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
 
@@ -163,9 +165,9 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
     """
     if path_or_hub_id is None:
         raise InputError(
-            "no weights come in the box yet; give a run folder or a .safetensors file (semdepth train makes both)"
+            "no weights come in the box yet; give a run folder or a .safetensors file (semdepth train makes both), or hf://owner/name"
         )
-    path = find_weights(Path(path_or_hub_id))
+    path = find_weights(path_or_hub_id)
     network, header = load_depth_network(path)
     intrinsics = trained_intrinsics(path, header)
     return Predictor(network, trained_size(path, network, header), device, camera, intrinsics)
@@ -207,12 +209,15 @@ def trained_intrinsics(path: Path, header: WeightsHeader) -> npt.NDArray[np.floa
     return matrix
 
 
-def find_weights(path: Path) -> Path:
-    """Return the weights file that ``path``, a run folder or the file itself, stands for.
+def find_weights(source: str | Path) -> Path:
+    """Return the weights file that a run folder, the file itself, or an address on the hub stands for.
 
     Raises:
         InputError: if there is none.
     """
+    if (address := hub_address(source)) is not None:
+        return fetch(address, WEIGHTS[::-1])  # a pushed run has one file, whose name says nothing of best or last
+    path = Path(source)
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path}: no such run folder or weights file; semdepth train writes one")
