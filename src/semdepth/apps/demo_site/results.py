@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +160,7 @@ def read_back(folder: Path) -> tuple[Prediction, npt.NDArray[np.float64]]:
 
 
 def _write_read_back(path: Path, prediction: Prediction, intrinsics: npt.NDArray[np.floating]) -> None:
-    maps = {"depth": prediction.depth, "intrinsics": intrinsics.astype(np.float64)}
+    maps: dict[str, Any] = {"depth": prediction.depth, "intrinsics": intrinsics.astype(np.float64)}
     if prediction.labels is not None and prediction.uncertainty is not None:
         maps |= {"labels": prediction.labels, "uncertainty": prediction.uncertainty}
     np.savez(
