@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",
     "predict": "depth of an image or a folder: semdepth predict RUN IMAGE --out DIR",
+    "export": "write a network for deployment: semdepth export RUN --out model.onnx",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
     "data": "is a folder ready, and what does it lack: semdepth data check DIR",
@@ -32,6 +33,9 @@ EXTRAS = {
     "evo": "odometry",
     "webdataset": "shards",
     "scipy": "make3d",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
 }
 """Module of an optional library → the extra that installs it."""
 

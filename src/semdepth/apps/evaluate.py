@@ -22,10 +22,10 @@ from semdepth.evaluation import report
 from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
 from semdepth.evaluation.protocols import Protocol, cityscapes, kitti_eigen, kitti_improved, make3d, synthetic
-from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.network import DepthNetwork, assemble
-from semdepth.models.weights import WeightsHeader, load_depth_network
+from semdepth.models.weights import WeightsHeader
 from semdepth.runtime import InputError, choose_device, logger, seed_everything
 from semdepth.training.validation import judge, judge_map, protocol_for
 
@@ -48,7 +48,8 @@ def evaluate(
     whatever weights the run itself started from. The verdict on the run is written before the baselines are judged.
 
     Args:
-        run: A run folder (its best weights), or one of its weights files, e.g. RUN/weights.safetensors for the last.
+        run: A run folder (its best weights), or one of its files: RUN/weights.safetensors for the last, RUN/model.onnx for
+            an export that was written there.
         data: Frames with ground truth; none: those the run was validated on.
         protocol: How to judge; none: cityscapes and make3d on theirs, synthetic on rendered drives, else kitti_eigen.
         baselines: Also judge the baselines.
@@ -61,7 +62,7 @@ def evaluate(
     if not (folder / RUN_CONFIG).exists():
         raise InputError(f"{folder}: holds no {RUN_CONFIG}; name a run folder, or a weights file in its run folder")
     experiment = load_experiment(folder)
-    network, header = load_depth_network(weights)
+    network, header = open_network(weights, device)
     judged = judged_data(experiment, data, trained_size(weights, network, header))
     frames = open_dataset(judged)
     warn_of_leak(experiment, frames)

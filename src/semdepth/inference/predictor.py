@@ -23,6 +23,10 @@ WEIGHTS = ("best.safetensors", "weights.safetensors")
 """Files of a run folder that prediction looks for, in this order."""
 
 
+ONNX, PROGRAM = ".onnx", ".pt2"
+"""Suffixes of what ``semdepth export`` writes."""
+
+
 class Predictor:
     """A depth network ready to use on images of any size."""
 
@@ -111,7 +115,8 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
     """Load a predictor.
 
     Args:
-        path_or_hub_id: a run folder (its best weights, else its last) or a ``.safetensors`` file that semdepth wrote.
+        path_or_hub_id: a run folder (its best weights, else its last), a ``.safetensors`` file that semdepth wrote, or an
+            ``.onnx`` file that it exported, which ONNX Runtime runs.
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
 
@@ -124,9 +129,28 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
             "no weights come in the box yet; give a run folder or a .safetensors file (semdepth train makes both)"
         )
     path = find_weights(Path(path_or_hub_id))
-    network, header = load_depth_network(path)
+    network, header = open_network(path, device)
+    device = "cpu" if path.suffix == ONNX else device  # where its tensors are; the session has its own device
     intrinsics = trained_intrinsics(path, header)
     return Predictor(network, trained_size(path, network, header), device, camera, intrinsics)
+
+
+def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, WeightsHeader]:
+    """Return the network of a ``.safetensors`` file or an exported ``.onnx`` file, and what the file says about itself.
+
+    Raises:
+        InputError: if the file is missing, damaged or not ours.
+    """
+    if path.suffix == PROGRAM:
+        raise InputError(
+            f"{path}: a torch.export program is for torch.export.load in your own code; give the run folder, weights or ONNX"
+        )
+    if path.suffix != ONNX:
+        return load_depth_network(path)
+    from semdepth.inference.onnx_session import OnnxNetwork
+
+    network = OnnxNetwork(path, device)
+    return network, network.header.weights
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
