@@ -1,9 +1,10 @@
 """``semdepth export`` from end to end, every format, and what its files are worth."""
 
+import copy
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from semdepth.apps.cli import main
 from semdepth.inference import export as exporting
 from semdepth.inference import onnx_file
 from semdepth.inference.onnx_file import metadata_of, read_export_header
-from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
 from semdepth.runtime import InputError
 
@@ -32,7 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of both kinds of network, an image, and the files that are exported from them."""
     out = tmp_path_factory.mktemp("export")
     for name, fusion in (("both", "ssfa"), ("depth", "depth-only")):
-        config = NetworkConfig(encoder="resnet10-small", decoder_channels=(8, 8, 8, 8, 8), fusion=fusion, max_depth=80.0)
+        config = NetworkConfig(
+            encoder="resnet10-small", decoder_channels=(8, 8, 8, 8, 8), fusion=fusion, max_depth=80.0
+        )
         network = build_depth_network(config, seed=0)
         for module in network.modules():  # statistics as after training: an untrained norm hides a wrong one
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -44,6 +47,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         Image.fromarray(np.roll(pixels, 2 * i, 1)).resize((140, 90)).save(out / "images" / f"{i}.png")
     return out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs() -> Iterator[None]:
+    """Let torch trace equal networks once: its exporter takes seconds for each."""
+    made: dict[tuple[object, ...], onnx.ModelProto] = {}
+    make = exporting.make_graph
+
+    def remembered(network: DepthNetwork, size: tuple[int, int], dynamic: bool) -> onnx.ModelProto:
+        key = (network.config, size, dynamic)
+        if key not in made:
+            made[key] = make(network, size, dynamic)
+        return copy.deepcopy(made[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "make_graph", remembered)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +260,9 @@ def test_bad_options_are_one_line(
     monkeypatch: pytest.MonkeyPatch, dynamic: Path,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(exporting, "make_graph", lambda *_: onnx.load(str(dynamic)))  # the slow step; it is not asked here
+    monkeypatch.setattr(
+        exporting, "make_graph", lambda *_: onnx.load(str(dynamic))
+    )  # the slow step; it is not asked here
     for name in ("bare", "broken"):
         Path(name).mkdir()
     Path("broken/a.png").write_bytes(b"no image")

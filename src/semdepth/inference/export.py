@@ -75,7 +75,7 @@ def sized_header(header: WeightsHeader, size: tuple[int, int], multiple: int) ->
     extra = dict(header.extra)
     if extra.get("intrinsics") is not None:
         trained = torch.tensor(extra["intrinsics"], dtype=torch.float64)
-        extra["intrinsics"] = resize_intrinsics(trained, tuple(extra["image_size"]), size).tolist()
+        extra["intrinsics"] = resize_intrinsics(trained, _size_of(header), size).tolist()
     return replace(header, extra=extra | {"image_size": list(size)})
 
 
@@ -102,7 +102,7 @@ def export_onnx(
     """
     from semdepth.inference.quantise import float_nodes, strip, to_fp16, to_int8
 
-    size = (int(header.weights.extra["image_size"][0]), int(header.weights.extra["image_size"][1]))
+    size = _size_of(header.weights)
     model = make_graph(network, size, header.dynamic)
     kept = float_nodes(model)
     strip(model)
@@ -126,7 +126,7 @@ def export_torch(network: DepthNetwork, header: ExportHeader, out: Path) -> Diff
 
     Args and errors are those of ``export_onnx``. What the header says lies in the archive as ``semdepth.json``.
     """
-    size = (int(header.weights.extra["image_size"][0]), int(header.weights.extra["image_size"][1]))
+    size = _size_of(header.weights)
     program = _program(network, size, header.dynamic)
     with whole_file(out) as temporary:
         torch.export.save(program, temporary, extra_files={"semdepth.json": json.dumps(metadata_of(header))})
@@ -188,6 +188,11 @@ def measure_difference(network: DepthNetwork, other: nn.Module, images: Iterable
         for ours, theirs in zip(found[1:], expected[1:], strict=True):
             largest = max(largest, float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6)))
     return Difference(largest, sum(means) / len(means))
+
+
+def _size_of(header: WeightsHeader) -> tuple[int, int]:
+    height, width = header.extra["image_size"]
+    return int(height), int(width)
 
 
 def _keeping(images: Iterable[Tensor], kept: list[Tensor], count: int = 4) -> Iterator[Tensor]:
