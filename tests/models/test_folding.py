@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from semdepth.models.folding import fold_batch_norm
+from semdepth.models.folding import fold_batch_norm, make_fast
 from semdepth.models.network import NetworkConfig, build_depth_network
 
 
@@ -25,6 +25,9 @@ def test_folding_changes_no_prediction(encoder: str) -> None:
     assert after.logits is not None
     assert torch.allclose(after.logits[0], before.logits[0], rtol=1e-4, atol=1e-4)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    make_fast(network)  # what is left: the memory's layout
+    with torch.inference_mode():
+        assert torch.allclose(network(image).disparity[0], before.disparity[0], atol=1e-5)
 
 
 def test_training_networks_are_not_folded() -> None:

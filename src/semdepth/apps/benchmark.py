@@ -92,8 +92,8 @@ def benchmark(
     depth of that network; compare the scale that the camera's height gives with the true one. Writes scale.md and
     scale.json. Example: semdepth benchmark scale --data.root DIR --weights RUN --camera_height 1.65
 
-    infer: let the forms of a network take turns, each a forward pass at a time: torch as trained (the reference), torch with
-    folded norms, ONNX in fp32 and in int8. Without weights: a random ResNet-18 at 640×192. Puts the medians into
+    infer: let the forms of a network take turns, each a forward pass at a time: torch as trained (the reference), torch as
+    semdepth.load makes it ready, ONNX in fp32 and in int8. Without weights: a random ResNet-18 at 640×192. Puts the medians into
     performance.json. Example: OMP_NUM_THREADS=2 semdepth benchmark infer --device cpu
 
     Args:

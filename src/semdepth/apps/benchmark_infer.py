@@ -19,12 +19,13 @@ from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.inference.predictor import find_weights, trained_size
-from semdepth.models.folding import fold_batch_norm
+from semdepth.models.folding import make_fast
 from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.runtime import InputError, choose_device
 
-REFERENCE = "torch, as trained"
+REFERENCE, LOADED = "torch, as trained", "torch, as loaded"
+"""A network as training leaves it, and as ``semdepth.load`` makes it ready."""
 SIZE = (192, 640)
 WARM_UP = 2
 
@@ -66,11 +67,7 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         path = _random_weights(Path(folder)) if weights is None else find_weights(weights)
         forms, size = build(path, calibrate, batch, place, Path(folder))
         times = take_turns(forms, rounds, place)
-    names = (
-        {"infer_cpu": "ONNX fp32", "infer_cpu_int8": "ONNX int8"}
-        if place.type == "cpu"
-        else {"infer_gpu": "torch, folded"}
-    )
+    names = {"infer_cpu": "ONNX fp32", "infer_cpu_int8": "ONNX int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
     for key, name in names.items():
         spread = {form: [round(min(values), 2), round(max(values), 2)] for form, values in times.items()}
         medians = {form: round(statistics.median(values), 2) for form, values in times.items()}
@@ -94,13 +91,13 @@ def build(
 ) -> tuple[dict[str, Contestant], tuple[int, int]]:
     """Return the forms by name, and the (H, W) of their images.
 
-    The forms: torch as trained and folded and, on the CPU, ONNX in fp32 and int8; each for single images and for batches.
+    The forms: torch as trained and as loaded and, on the CPU, ONNX in fp32 and int8; each for single images and for batches.
     """
     network, trained = load_depth_network(path)
     size = trained_size(path, network, trained)
-    folded = load_depth_network(path)[0]
-    fold_batch_norm(folded)
-    forms: dict[str, DepthNetwork] = {REFERENCE: network.to(place), "torch, folded": folded.to(place)}
+    loaded = load_depth_network(path)[0]
+    make_fast(loaded)
+    forms: dict[str, DepthNetwork] = {REFERENCE: network.to(place), LOADED: loaded.to(place)}
     if place.type == "cpu":
         weights = sized_header(trained, size, network.size_multiple)
         images: Iterable[Tensor] = check_images(size, network.size_multiple, dynamic=False)[:1]

@@ -14,6 +14,7 @@ from torch import Tensor
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.images import as_rgb, read_image
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
+from semdepth.models.folding import make_fast
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
@@ -130,7 +131,10 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
         )
     path = find_weights(Path(path_or_hub_id))
     network, header = open_network(path, device)
-    device = "cpu" if path.suffix == ONNX else device  # where its tensors are; the session has its own device
+    if path.suffix == ONNX:
+        device = "cpu"  # where its tensors are; the session has its own device
+    else:
+        make_fast(network)
     intrinsics = trained_intrinsics(path, header)
     return Predictor(network, trained_size(path, network, header), device, camera, intrinsics)
 

@@ -1,9 +1,22 @@
-"""Batch normalisation folded into the convolution before it: the same function, fewer passes over memory."""
+"""The same network, faster to predict with: batch norms folded into convolutions, channels last in memory."""
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def make_fast(network: nn.Module) -> None:
+    """Fold the batch norms of a network in eval mode, and lay its weights out channels last, in place.
+
+    Predictions stay the same to float32's rounding. Not for what shall be trained or saved (``fold_batch_norm``).
+
+    Raises:
+        ValueError: if the network is in training mode.
+    """
+    fold_batch_norm(network)
+    network.to(memory_format=torch.channels_last)
 
 
 def fold_batch_norm(network: nn.Module) -> int:
