@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".
 """What counts as an image in a folder."""
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded."""
+MAX_BYTES = 1 << 30
+"""Larger files are refused before they are read; 64 megapixels of four 16-bit channels, uncompressed, take half of it."""
 
 
 @contextmanager
@@ -25,7 +28,10 @@ def _decoded(path: str | Path, what: str) -> Iterator[Image.Image]:
     """Open and decode an image; whatever Pillow finds wrong with it becomes an InputError."""
     path = require_file(path, what)
     try:
-        with Image.open(path) as image:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: {what} takes over {MAX_BYTES >> 30} GiB; make it smaller")
+        # From memory: a file that lies about the length of its parts would make reads from the disk reserve gigabytes.
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise InputError(f"{path}: {what} of {width}×{height} pixels is over 64 megapixels; make it smaller")
@@ -35,7 +41,7 @@ def _decoded(path: str | Path, what: str) -> Iterator[Image.Image]:
         raise InputError(f"{path}: {what} is far over 64 megapixels; make it smaller") from None
     except Image.UnidentifiedImageError:
         raise InputError(f"{path}: {what} is in no image format known here; give PNG or JPEG") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: {what} cannot be decoded ({reason}); copy or write it again") from None
 

@@ -201,7 +201,7 @@ def _video(path: Path) -> Iterator[tuple[Any, Any]]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError(f"{path}: holds no video stream; give a video, or a folder of consecutive images")
             stream = container.streams.video[0]
@@ -210,6 +210,8 @@ def _video(path: Path) -> Iterator[tuple[Any, Any]]:
     except av.error.FFmpegError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot be read as video ({reason}); {REPAIR}") from None
+    except (UnicodeDecodeError, MemoryError, OverflowError, ZeroDivisionError) as error:
+        raise InputError(f"{path}: cannot be read as video ({type(error).__name__} in its header); {REPAIR}") from None
 
 
 def _quarter_turns(frame: Any) -> int:

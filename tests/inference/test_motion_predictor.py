@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,21 @@ def test_motions_are_rigid_and_each_is_of_its_own_pair(frames: list[Path], tmp_p
     np.testing.assert_array_equal(predictor.motions(frames[1:])[0], motions[1])
     with pytest.raises(InputError, match="at least two"):
         predictor.motions(frames[:1])
+
+
+def test_a_learnt_focal_length_tells_turns(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (16, 28, 3), dtype=np.uint8)).resize((112, 64))
+    for k, left in enumerate((8, 0)):  # things move right by eight pixels
+        noise.crop((left, 0, left + 96, 64)).save(tmp_path / f"{k}.png")
+    pose = build_pose_network("resnet10-small", learn_focal=True, initial_motion=0.02, seed=1)
+    depth = build_depth_network(replace(SMALL, intrinsics="learnt"), seed=0)
+    camera = [[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]
+    save_weights(tmp_path / "w.safetensors", depth, pose, {"image_size": [64, 96], "intrinsics": camera})
+    motion = load_motion(tmp_path / "w.safetensors", "cpu").motions([tmp_path / "0.png", tmp_path / "1.png"])[0]
+    assert np.arctan2(motion[0, 2], motion[2, 2]) == pytest.approx(0.1, abs=0.01)
+    save_weights(tmp_path / "bare.safetensors", depth, pose, {"image_size": [64, 96]})
+    with pytest.raises(InputError, match="focal length was learnt but is not stated"):
+        load_motion(tmp_path / "bare.safetensors", "cpu")
 
 
 def test_weights_without_a_pose_network(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_learnt_focal_length_starts_as_given_and_stays_in_bounds():
 def test_a_network_that_learns_no_focal_length_is_as_before():
     plain, learning = (build_pose_network(SMALL, learn_focal=learn, seed=0) for learn in (False, True))
     assert plain.focal is None
-    assert set(learning.state_dict()) - set(plain.state_dict()) == {"focal.raw"}
+    assert set(learning.state_dict()) - set(plain.state_dict()) == {"focal.raw", "turn.share"}
     assert all(torch.equal(value, learning.state_dict()[key]) for key, value in plain.state_dict().items())
 
 
@@ -85,3 +85,26 @@ def test_a_start_straight_ahead_can_be_unlearnt():
         optimiser.step()
     assert network.motion.weight.abs().max() > 0
     assert (network(*frames)[1][:, 2] > 0).all()
+
+
+def test_where_the_focal_length_is_learnt_the_turn_is_what_the_shift_shows() -> None:
+    """Before training the network says nothing of turns; a camera of twice the focal length turned half as far."""
+    network = build_pose_network(SMALL, learn_focal=True, initial_motion=0.02, seed=0).eval()
+    noise = torch.nn.functional.avg_pool2d(
+        torch.rand(1, 3, 64, 104, generator=torch.Generator().manual_seed(1)), 3, 1, 1
+    )
+    first, second = noise[..., 5:101], noise[..., :96]  # things move right by five pixels: the camera turns left
+    camera = torch.tensor([[[100.0, 0, 47.5], [0, 110.0, 31.5], [0, 0, 1]]])
+    axis_angle, translation = network(first, second, camera)
+    assert torch.allclose(axis_angle, torch.tensor([[0.0, 0.05, 0.0]]), atol=3e-3)
+    assert torch.allclose(translation, torch.tensor([[0.0, 0.0, -0.02]]))
+    twice = camera * torch.tensor([[2.0, 1, 1], [1, 2, 1], [1, 1, 1]])
+    assert torch.allclose(network(first, second, twice)[0], axis_angle / 2)
+    with pytest.raises(ValueError, match="camera"):
+        network(first, second)
+
+
+def test_a_network_with_a_given_camera_ignores_it() -> None:
+    given = build_pose_network(SMALL, seed=0).eval()
+    pair = torch.rand(2, 1, 3, 64, 96)
+    assert torch.equal(given(*pair)[0], given(*pair, torch.eye(3)[None])[0])

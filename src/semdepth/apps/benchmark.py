@@ -24,11 +24,12 @@ PAIRS, GROUND = PairConfig(), GroundPlaneConfig()
 
 
 def benchmark(
-    what: Literal["pairs", "scale"], data: DataConfig, pairs: PairConfig = PAIRS, weights: Path | None = None,
+    what: Literal["pairs", "scale", "infer"], data: DataConfig, pairs: PairConfig = PAIRS, weights: Path | None = None,
     seeds: int = 2, images: int | None = None, out: Path = Path("benchmarks"), camera_height: float = 1.65,
-    ground: GroundPlaneConfig = GROUND, device: str = "auto",
+    ground: GroundPlaneConfig = GROUND, device: str = "auto", calibrate: Path | None = None, rounds: int = 20,
+    batch: int = 4,
 ) -> None:  # fmt: skip
-    """Measure the point pairs of the ranking loss (pairs), or the metric scale from the road's plane (scale).
+    """Measure the ranking loss's point pairs (pairs), the metric scale from the road's plane (scale), or speed (infer).
 
     pairs: count how often the ranking loss's point pairs are right, against ground-truth depth, rule by rule.
 
@@ -42,8 +43,12 @@ def benchmark(
     depth of that network; compare the scale that the camera's height gives with the true one. Writes scale.md and
     scale.json. Example: semdepth benchmark scale --data.root DIR --weights RUN --camera_height 1.65
 
+    infer: let the forms of a network take turns, each a forward pass at a time: torch as trained (the reference), torch as
+    semdepth.load makes it ready, ONNX in fp32 and in int8. Without weights: a random ResNet-18 at 640×192. Puts the medians into
+    performance.json. Example: OMP_NUM_THREADS=2 semdepth benchmark infer --device cpu
+
     Args:
-        what: What to measure: pairs, scale.
+        what: What to measure: pairs, scale, infer.
         data: Frames with labels (noisy or exact) and ground truth: kitti_raw, also rendered in its layout, or synthetic.
         pairs: pairs: how pairs are drawn; the rules are switched on one by one.
         weights: A run folder or .safetensors. pairs: with a segmentation branch, which must agree with the labels
@@ -53,8 +58,16 @@ def benchmark(
         out: Folder for the tables.
         camera_height: scale: metres of the camera above the road (1.65 in KITTI and on rendered drives).
         ground: scale: how the plane is found.
-        device: scale: where the network runs: auto, cpu, cuda, mps.
+        device: scale, infer: where the network runs: auto, cpu, cuda, mps.
+        calibrate: infer: folder of images for the ranges of int8; none: made-up ones, good for its speed alone.
+        rounds: infer: how often every form has a turn.
+        batch: infer: images in a pass, beside passes of a single one.
     """
+    if what == "infer":
+        from semdepth.apps.benchmark_infer import infer
+
+        Console().print(infer(weights, calibrate, rounds, batch, device, out), highlight=False, soft_wrap=True)
+        return
     if seeds < 1 or (images is not None and images < 1):
         raise InputError("benchmark: seeds and images must be at least 1")
     frames = open_judged(data)

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "judge a run against ground truth: semdepth evaluate RUN",
     "label": "write noisy labels with a pretrained segmenter: semdepth label --data.root DIR --segmenter ID",
     "predict": "depth of images and videos: semdepth predict IMAGE... --weights RUN --out DIR",
+    "export": "write a network for deployment: semdepth export RUN --out model.onnx",
     "odometry": "the camera's path, judged where it is known: semdepth odometry RUN SEQUENCE",
     "demo": "depth in the browser, images and videos dropped in: semdepth demo --weights RUN",
     "synthesise": "render drives with exact depth and labels: semdepth synthesise OUT",
@@ -40,6 +41,9 @@ EXTRAS = {
     "trimesh": "points",
     "OpenEXR": "exr",
     "gradio": "demo",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
 }
 """Module of an optional library → the extra that installs it."""
 

@@ -22,10 +22,10 @@ from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
 from semdepth.evaluation.protocols import Protocol, cityscapes, kitti_eigen, kitti_improved, make3d, synthetic
 from semdepth.hub import hub_address
-from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.network import DepthNetwork, assemble
-from semdepth.models.weights import WeightsHeader, load_depth_network
+from semdepth.models.weights import WeightsHeader
 from semdepth.runtime import InputError, choose_device, logger, seed_everything
 from semdepth.training.validation import judge, judge_map, protocol_for
 
@@ -48,8 +48,8 @@ def evaluate(
     whatever weights the run itself started from. The verdict on the run is written before the baselines are judged.
 
     Args:
-        run: A run folder (its best weights), or one of its weights files, e.g. RUN/weights.safetensors for the last; with
-            --data also weights without a run, of semdepth convert or from the hub.
+        run: A run folder (its best weights), or one of its files: RUN/weights.safetensors for the last, RUN/model.onnx for
+            an export that was written there; with --data also weights without a run, of semdepth convert or from the hub.
         data: Frames with ground truth; none: those the run was validated on.
         protocol: How to judge; none: cityscapes and make3d on theirs, synthetic on rendered drives, else kitti_eigen.
         baselines: Also judge the baselines.
@@ -61,7 +61,7 @@ def evaluate(
     folder = run if run.is_dir() else weights.parent
     if out is None and hub_address(run):
         raise InputError(f"{run}: lies in the hub's cache; say where the tables go with --out")
-    network, header = load_depth_network(weights)
+    network, header = open_network(weights, device)
     if (folder / RUN_CONFIG).exists():
         experiment = load_experiment(folder)
     elif data is not None:  # weights without their run: what they learnt from is not known

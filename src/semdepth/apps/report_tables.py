@@ -97,7 +97,7 @@ def errors_table(runs: Mapping[str, RunFolder]) -> str:
         best = min(known) if lower else max(known)
         spans = [_interval(i) for i in intervals] + [""] * len(baselines)
         cells = [_cell(value, span, value == best) for value, span in zip(values, spans, strict=True)]
-        rows.append([f"{escape(heading)} {'↓' if lower else '↑'}", *cells])
+        rows.append([f"{escape(heading)}&nbsp;{'↓' if lower else '↑'}", *cells])
     spread = [(run.evaluation or {}).get("scale_spread") for run in runs.values()]
     spread += [b.get("scale_spread") for b in baselines.values()]
     rows.append(["spread of the scale ↓", *(_cell(value, "", False) for value in spread)])
@@ -126,7 +126,7 @@ def differences_table(runs: Mapping[str, FinishedRun]) -> str:
         if any(cells):
             lower = quantity in LOWER_IS_BETTER or quantity not in METRICS
             told = [_verdict(cell, lower) if cell else "–" for cell in cells]
-            rows.append([f"{escape(HEADINGS[quantity])} {'↓' if lower else '↑'}", *told])
+            rows.append([f"{escape(HEADINGS[quantity])}&nbsp;{'↓' if lower else '↑'}", *told])
     names = [f"{run_heading(name, k + 1)} − {escape(base_name)}" for k, (name, _) in enumerate(others)]
     return table(["", *names], rows)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.images import open_rgb
-from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.inference.predictor import find_weights, trained_intrinsics, trained_size
 from semdepth.models.pose_net import PoseNetwork
 from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.runtime import InputError, choose_device
@@ -22,11 +22,21 @@ from semdepth.runtime import InputError, choose_device
 class MotionPredictor:
     """A pose network ready to use on consecutive frames of any size."""
 
-    def __init__(self, network: PoseNetwork, image_size: tuple[int, int], device: str = "auto") -> None:
-        """Wrap ``network``; frames are resized to ``image_size`` (H, W), what it was trained at."""
+    def __init__(
+        self,
+        network: PoseNetwork,
+        image_size: tuple[int, int],
+        device: str = "auto",
+        camera: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        """Wrap ``network``; frames are resized to ``image_size`` (H, W), what it was trained at.
+
+        ``camera`` is the (3, 3) that was learnt, in pixels of that size; needed where the focal length was.
+        """
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.image_size = image_size
+        self.camera = None if camera is None else torch.from_numpy(camera).float().to(self.device)[None]
 
     def motions(self, frames: Sequence[Path], progress: Callable[[], None] | None = None) -> npt.NDArray[np.float64]:
         """Predict the motion between each frame and the next.
@@ -56,7 +66,7 @@ class MotionPredictor:
 
     @torch.inference_mode()
     def _between(self, earlier: Tensor, later: Tensor) -> npt.NDArray[np.float64]:
-        axis_angle, translation = self.network(earlier, later)
+        axis_angle, translation = self.network(earlier, later, self.camera)
         motion: npt.NDArray[np.float64] = pose_matrix(axis_angle.cpu().double(), translation.cpu().double())[0].numpy()
         return motion
 
@@ -78,4 +88,9 @@ def load_motion(path: str | Path, device: str = "auto") -> MotionPredictor:
     """
     weights = find_weights(Path(path))
     depth_network, header = load_depth_network(weights)
-    return MotionPredictor(load_pose_network(weights), trained_size(weights, depth_network, header), device)
+    network, camera = load_pose_network(weights), trained_intrinsics(weights, header)
+    if network.focal is not None and camera is None:
+        raise InputError(
+            f"{weights}: its focal length was learnt but is not stated; write it again with semdepth train"
+        )
+    return MotionPredictor(network, trained_size(weights, depth_network, header), device, camera)

@@ -17,7 +17,9 @@ from torch import Tensor
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.hub import fetch, hub_address
 from semdepth.images import as_rgb, read_image
+from semdepth.inference.box import boxed
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
+from semdepth.models.folding import make_fast
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
@@ -27,6 +29,10 @@ Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[np.generic]
 """What ``predict`` takes: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1]."""
 WEIGHTS = ("best.safetensors", "weights.safetensors")
 """Files of a run folder that prediction looks for, in this order."""
+
+
+ONNX, PROGRAM = ".onnx", ".pt2"
+"""Suffixes of what ``semdepth export`` writes."""
 
 
 class Predictor:
@@ -154,8 +160,9 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
     """Load a predictor.
 
     Args:
-        path_or_hub_id: a run folder (its best weights, else its last), a ``.safetensors`` file that semdepth wrote, or a
-            model on the hub, ``hf://owner/name[@revision][/file]``, which ``semdepth push`` wrote.
+        path_or_hub_id: None: the weights in the box; the name of others in the box (``box.NAMES``); a run folder (its best
+            weights, else its last); a ``.safetensors`` file that semdepth wrote, or an ``.onnx`` file that it exported, which
+            ONNX Runtime runs; or a model on the hub, ``hf://owner/name[@revision][/file]``, which ``semdepth push`` wrote.
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
 
@@ -163,14 +170,32 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
         InputError: if there are no such weights, the file is damaged or not ours, or a camera is given to a network
             without a segmentation branch.
     """
-    if path_or_hub_id is None:
-        raise InputError(
-            "no weights come in the box yet; give a run folder or a .safetensors file (semdepth train makes both), or hf://owner/name"
-        )
-    path = find_weights(path_or_hub_id)
-    network, header = load_depth_network(path)
+    path = find_weights(boxed(path_or_hub_id))
+    network, header = open_network(path, device)
+    if path.suffix == ONNX:
+        device = "cpu"  # where its tensors are; the session has its own device
+    else:
+        make_fast(network)
     intrinsics = trained_intrinsics(path, header)
     return Predictor(network, trained_size(path, network, header), device, camera, intrinsics)
+
+
+def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, WeightsHeader]:
+    """Return the network of a ``.safetensors`` file or an exported ``.onnx`` file, and what the file says about itself.
+
+    Raises:
+        InputError: if the file is missing, damaged or not ours.
+    """
+    if path.suffix == PROGRAM:
+        raise InputError(
+            f"{path}: a torch.export program is for torch.export.load in your own code; give the run folder, weights or ONNX"
+        )
+    if path.suffix != ONNX:
+        return load_depth_network(path)
+    from semdepth.inference.onnx_session import OnnxNetwork
+
+    network = OnnxNetwork(path, device)
+    return network, network.header.weights
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
@@ -209,12 +234,13 @@ def trained_intrinsics(path: Path, header: WeightsHeader) -> npt.NDArray[np.floa
     return matrix
 
 
-def find_weights(source: str | Path) -> Path:
-    """Return the weights file that a run folder, the file itself, or an address on the hub stands for.
+def find_weights(source: str | Path | None) -> Path:
+    """Return the weights file that a run folder, the file itself, an address on the hub, or a name in the box stands for.
 
     Raises:
         InputError: if there is none.
     """
+    source = boxed(source)
     if (address := hub_address(source)) is not None:
         return fetch(address, WEIGHTS[::-1])  # a pushed run has one file, whose name says nothing of best or last
     path = Path(source)

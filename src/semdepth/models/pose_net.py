@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semdepth.geometry.shift import picture_shift
 from semdepth.models.encoder import Encoder, build_encoder
 
 POSE_SCALE = 0.01
@@ -46,6 +47,34 @@ class FocalLength(nn.Module):
         return intrinsics * scale
 
 
+class TurnFromShift(nn.Module):
+    """The turn of the camera that explains how far the middle of the picture moved: to first order, angle = shift / focal length.
+
+    A pose network from scratch sees no turns for hundreds of steps, and meanwhile the focal length bends to errors of the
+    motion (docs/results/learnt_focal.md). A phase correlation sees them at once. Since the angle follows the focal length, a
+    change of the one leaves the picture's middle where it is, and shows where a turn does show the focal length: in
+    how much further the sides move. How much of the shift is turn (the rest is parallax, and what the window sees of the
+    sides) is learnt, too: a share for each axis, 1 at the start. Left at 1 it bent the focal length by a few percent.
+    """
+
+    def __init__(self) -> None:
+        """Start from shifts that are all turn."""
+        super().__init__()
+        self.share = nn.Parameter(torch.ones(2))
+
+    def forward(self, first: Tensor, second: Tensor, camera: Tensor) -> Tensor:
+        """Return the (B, 3) axis-angle, in radians, that takes points of the ``first`` camera into the ``second``.
+
+        Args:
+            first: (B, 3, H, W) in [0, 1].
+            second: (B, 3, H, W) in [0, 1].
+            camera: (B, 3, 3) intrinsics in pixels of (H, W); the angle is differentiable in them.
+        """
+        shift = self.share * picture_shift(first, second)
+        x, y = (shift / camera[:, (0, 1), (0, 1)]).unbind(1)
+        return torch.stack((-y, x, torch.zeros_like(x)), dim=1)
+
+
 class PoseNetwork(nn.Module):
     """Axis-angle and translation from a channel-stacked pair of frames (Godard et al. 2019).
 
@@ -55,6 +84,8 @@ class PoseNetwork(nn.Module):
     From random parameters the first motions point in a random direction, and which one decides whether depth finds its
     way (docs/experiments.md, "Starting reliably"). So training may start from a camera that drives straight ahead: the last
     layer's weights are zero and its bias is that motion, parameters like all others.
+
+    Where the focal length is learnt, the network corrects the turn that the shift of the picture shows (``TurnFromShift``).
     """
 
     def __init__(self, encoder: Encoder, learn_focal: bool = False, initial_motion: float = 0.0) -> None:
@@ -75,23 +106,33 @@ class PoseNetwork(nn.Module):
         if initial_motion:
             _start_straight_ahead(self.motion, initial_motion)
         self.focal = FocalLength() if learn_focal else None
+        self.turn = TurnFromShift() if learn_focal else None
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, first: Tensor, second: Tensor, camera: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the motion that takes points of the ``first`` camera into the ``second``.
 
         Args:
             first: (B, 3, H, W) in [0, 1], the earlier frame.
             second: (B, 3, H, W) in [0, 1], the later frame.
+            camera: (B, 3, 3) intrinsics as learnt so far, in pixels of (H, W); needed where the focal length is learnt.
 
         Returns:
             Axis-angle (B, 3) in radians and translation (B, 3) in the unit of the predicted depth.
+
+        Raises:
+            ValueError: if the focal length is learnt and ``camera`` is missing.
         """
         x = self.encoder(torch.cat((first, second), dim=1))[-1]
         x = F.relu(self.squeeze(x))
         x = F.relu(self.conv0(x))
         x = F.relu(self.conv1(x))
         motion = POSE_SCALE * self.motion(x).mean(dim=(2, 3))
-        return motion[:, :3], motion[:, 3:]
+        axis_angle, translation = motion[:, :3], motion[:, 3:]
+        if self.turn is None:
+            return axis_angle, translation
+        if camera is None:
+            raise ValueError("camera: a pose network that learns the focal length needs it to tell turns")
+        return axis_angle + self.turn(first, second, camera), translation
 
 
 def _start_straight_ahead(motion: nn.Conv2d, way: float) -> None:

@@ -72,15 +72,10 @@ def save_weights(
     tensors = _state(network, _DEPTH) | (_state(pose_network, _POSE) if pose_network is not None else {})
     if half:
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
-    header = {
-        "format_version": FORMAT_VERSION,
-        "package_version": _package_version(),
-        "config": asdict(network.config),
-        "encoder": network.encoder.settings,
-        "pose_encoder": None if pose_network is None else pose_network.encoder.settings,
-        "extra": dict(extra or {}),
-    }
-    entry = json.dumps(header)
+    pose_settings = None if pose_network is None else pose_network.encoder.settings
+    settings = network.encoder.settings
+    header = WeightsHeader(network.config, settings, pose_settings, _package_version(), dict(extra or {}))
+    entry = header_entry(header)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +132,15 @@ def read_header(path: str | Path) -> WeightsHeader:
     return _read(path, prefix=None)[0]
 
 
+def header_entry(header: WeightsHeader) -> str:
+    """Return the header as the JSON that a file carries; ``parse_header`` reads it.
+
+    Raises:
+        TypeError: if ``header.extra`` is not JSON-serialisable.
+    """
+    return json.dumps({"format_version": FORMAT_VERSION, **asdict(header)})
+
+
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
     """Put the weight file's name in front of errors about what the file describes."""
@@ -178,14 +182,23 @@ def _read(path: str | Path, prefix: str | None) -> tuple[WeightsHeader, dict[str
         ) from None
     if entry is None:
         raise InputError(f"{path}: safetensors, but not from semdepth (no header); use a file that semdepth wrote")
-    header = _parse(path, entry)
+    header = parse_header(path, entry)
     strays = [k for k in keys if not k.startswith((_DEPTH, _POSE))]
     if strays:
         raise InputError(f"{path}: unexpected {strays[0]} ({len(strays)} such); use a file that semdepth wrote")
     return header, tensors
 
 
-def _parse(path: Path, entry: str) -> WeightsHeader:
+def parse_header(path: Path, entry: str) -> WeightsHeader:
+    """Read what ``header_entry`` wrote.
+
+    Args:
+        path: the file that carries it, for the error's message.
+        entry: the JSON.
+
+    Raises:
+        InputError: if it is damaged, or of a newer format.
+    """
     try:
         raw = json.loads(entry)
         version = raw["format_version"]

@@ -138,9 +138,9 @@ class Learner(nn.Module):
         measure = (measure or self.balance.is_due(step)) and self.depth.semantic_decoder is not None
         with captured(self.depth.encoder, measure) as shared:
             output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
-        source_from_target = self.motion(batch)
         if self.pose.focal is not None:
             batch = replace(batch, intrinsics=self.pose.focal(batch.intrinsics))
+        source_from_target = self.motion(batch)
         views = self.view_synthesis(batch, output, source_from_target)
         weights = self.weights(step)
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
@@ -170,13 +170,17 @@ class Learner(nn.Module):
         )
 
     def motion(self, batch: FrameBatch) -> Tensor:
-        """Return (B, S, 4, 4) ``source_from_target``; pairs are fed in temporal order, the motion inverted for s < t."""
+        """Return (B, S, 4, 4) ``source_from_target``; pairs are fed in temporal order, the motion inverted for s < t.
+
+        Where the focal length is learnt, the batch must hold the camera as learnt so far.
+        """
         target = batch.seen_target if batch.seen_target is not None else batch.target
         sources = batch.seen_sources if batch.seen_sources is not None else batch.sources
         before = [offset < 0 for offset in batch.offsets]
         first = torch.stack([sources[:, s] if before[s] else target for s in range(len(before))], dim=1)
         second = torch.stack([target if before[s] else sources[:, s] for s in range(len(before))], dim=1)
-        axis_angle, translation = self.pose(first.flatten(0, 1), second.flatten(0, 1))
+        camera = batch.intrinsics.repeat_interleave(len(before), dim=0)
+        axis_angle, translation = self.pose(first.flatten(0, 1), second.flatten(0, 1), camera)
         axis_angle = axis_angle.float().unflatten(0, (len(batch), -1))
         translation = translation.float().unflatten(0, (len(batch), -1))
         matrices = [pose_matrix(axis_angle[:, s], translation[:, s], invert=b) for s, b in enumerate(before)]

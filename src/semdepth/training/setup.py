@@ -134,8 +134,9 @@ def start_from(weights: Path, learner: Learner) -> None:
     pose = load_pose_network(weights)
     try:
         learner.depth.load_state_dict(depth.state_dict())
-        own = {key: value for key, value in learner.pose.state_dict().items() if key.startswith("focal.")}
-        shared = {key: value for key, value in pose.state_dict().items() if not key.startswith("focal.")}
+        of_camera = ("focal.", "turn.")
+        own = {key: value for key, value in learner.pose.state_dict().items() if key.startswith(of_camera)}
+        shared = {key: value for key, value in pose.state_dict().items() if not key.startswith(of_camera)}
         learner.pose.load_state_dict(shared | own)
     except RuntimeError:
         raise InputError(

@@ -61,7 +61,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 def _sum(value: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(value)
     return total
 
 

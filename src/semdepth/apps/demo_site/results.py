@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,12 +160,11 @@ def read_back(folder: Path) -> tuple[Prediction, npt.NDArray[np.float64]]:
 
 
 def _write_read_back(path: Path, prediction: Prediction, intrinsics: npt.NDArray[np.floating]) -> None:
-    maps = {"depth": prediction.depth, "intrinsics": intrinsics.astype(np.float64)}
+    scale = np.float64(math.nan if prediction.scale is None else prediction.scale)
+    maps: dict[str, Any] = {"depth": prediction.depth, "intrinsics": intrinsics.astype(np.float64), "scale": scale}
     if prediction.labels is not None and prediction.uncertainty is not None:
         maps |= {"labels": prediction.labels, "uncertainty": prediction.uncertainty}
-    np.savez(
-        path, allow_pickle=False, scale=np.float64(math.nan if prediction.scale is None else prediction.scale), **maps
-    )
+    np.savez(path, allow_pickle=False, **maps)
 
 
 def _write_files(

@@ -1,0 +1,35 @@
+"""``semdepth benchmark infer`` on a tiny network: every form takes its turn, and the file keeps its other keys."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from semdepth.apps.cli import main
+from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.weights import save_weights
+
+from .test_bad_input import complaint
+
+
+def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = NetworkConfig(encoder="resnet10-small", decoder_channels=(8, 8, 8, 8, 8))
+    save_weights(tmp_path / "w.safetensors", build_depth_network(config, seed=0), extra={"image_size": [64, 64]})
+    (tmp_path / "performance.json").write_text('{"load": {"ratio": 4.0}}')
+    more = [f"--out={tmp_path}", "--rounds=2", "--batch=2", "--device=cpu"]
+    assert main(["benchmark", "infer", f"--weights={tmp_path / 'w.safetensors'}", *more]) == 0
+    found = json.loads((tmp_path / "performance.json").read_text())
+    assert found["load"] == {"ratio": 4.0}
+    forms = {"torch, as trained", "torch, as loaded", "ONNX fp32", "ONNX int8"}
+    for key, form in (("infer_cpu", "ONNX fp32"), ("infer_cpu_int8", "ONNX int8")):
+        row = found[key]
+        assert set(row["all"]) == forms | {f"{name}, batch 2" for name in forms}
+        assert row["unit"] == "ms"
+        assert row["ours"] == pytest.approx(row["all"][form], rel=0.01)
+        assert row["ratio"] == pytest.approx(row["reference"] / row["ours"], rel=0.02)
+    assert "| ONNX int8, batch 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--rounds=0", "--batch=0"])
+def test_nothing_is_measured_in_no_rounds(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "at least 1" in complaint(["benchmark", "infer", option], capsys)

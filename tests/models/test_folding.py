@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from semdepth.models.folding import fold_batch_norm, make_fast
+from semdepth.models.network import NetworkConfig, build_depth_network
+
+
+@pytest.mark.parametrize("encoder", ["resnet10-small", "convnextv2-atto"])
+def test_folding_changes_no_prediction(encoder: str) -> None:
+    network = build_depth_network(NetworkConfig(encoder=encoder, fusion="none"), seed=0).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.3, 3.0)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = network(image)
+    folded = fold_batch_norm(network)
+    with torch.inference_mode():
+        after = network(image)
+    assert folded == (12 if encoder == "resnet10-small" else 0)
+    assert torch.allclose(after.disparity[0], before.disparity[0], atol=1e-5)
+    assert before.logits is not None
+    assert after.logits is not None
+    assert torch.allclose(after.logits[0], before.logits[0], rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    make_fast(network)  # what is left: the memory's layout
+    with torch.inference_mode():
+        assert torch.allclose(network(image).disparity[0], before.disparity[0], atol=1e-5)
+
+
+def test_training_networks_are_not_folded() -> None:
+    with pytest.raises(ValueError, match="eval"):
+        fold_batch_norm(build_depth_network(NetworkConfig(encoder="resnet10-small"), seed=0))
