@@ -234,12 +234,13 @@ def trained_intrinsics(path: Path, header: WeightsHeader) -> npt.NDArray[np.floa
     return matrix
 
 
-def find_weights(source: str | Path) -> Path:
-    """Return the weights file that a run folder, the file itself, or an address on the hub stands for.
+def find_weights(source: str | Path | None) -> Path:
+    """Return the weights file that a run folder, the file itself, an address on the hub, or a name in the box stands for.
 
     Raises:
         InputError: if there is none.
     """
+    source = boxed(source)
     if (address := hub_address(source)) is not None:
         return fetch(address, WEIGHTS[::-1])  # a pushed run has one file, whose name says nothing of best or last
     path = Path(source)
