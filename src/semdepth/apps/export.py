@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from semdepth.apps.predict import find_images
+from semdepth.apps.predict_inputs import find_images
 from semdepth.inference.export import OPSET, Difference, export_onnx, export_torch, sized_header
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.predictor import find_weights, trained_size

@@ -16,7 +16,7 @@ def make_fast(network: nn.Module) -> None:
         ValueError: if the network is in training mode.
     """
     fold_batch_norm(network)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def fold_batch_norm(network: nn.Module) -> int:
