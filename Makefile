@@ -1,6 +1,8 @@
 # Two commands do everything on a machine that has only git, make and Python >= 3.11:
 #   make demo   install, learn depth on the synthetic world, judge it, draw it
 #   make test   install, then lint, types, floors and tests
+# and one more builds the documentation:
+#   make docs   install, then build the site, links checked (those within it; none to other hosts)
 PYTHON ?= python3
 # The CPU build by default; README.md says how to pick a CUDA build.
 TORCH  ?= torch==2.13.0
@@ -10,7 +12,7 @@ DEMO   := runs/demo
 WORLD  := worlds/demo
 STREETS := --world.scene simple --world.min_speed 6
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 $(VENV)/made: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -27,6 +29,10 @@ $(VENV)/train: $(VENV)/made
 $(VENV)/dev: $(VENV)/made
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	@touch $@ $(VENV)/train
+
+$(VENV)/docs: $(VENV)/made
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[docs]'
+	@touch $@
 
 demo: $(VENV)/train
 	$(BIN)/semdepth synthesise $(WORLD)/train --drives 48 --frames 12 --height 64 --width 192 $(STREETS)
@@ -52,5 +58,9 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html in a browser: it needs no server and no connection."
+
 clean:
-	rm -rf $(VENV) runs worlds
+	rm -rf $(VENV) runs worlds site

@@ -34,6 +34,7 @@ INK, RED, BLUE = "#333333", "#d1495b", "#2a6f97"
 
 
 def main() -> None:
+    """Render one frame of one world, and make the figures of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", help="a run folder or a weights file, for prediction.jpg")
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
@@ -88,7 +89,9 @@ def points(drive: Drive, path: Path) -> None:
     wrong[:2, :2] *= 0.5
     clouds = {
         "the camera's own intrinsics": point_cloud(pixels, smeared, right, max_depth=45),
-        "focal length halved: everything twice as wide for its depth": point_cloud(pixels, smeared, wrong, max_depth=45),
+        "focal length halved: everything twice as wide for its depth": point_cloud(
+            pixels, smeared, wrong, max_depth=45
+        ),
         "right intrinsics, ramps between surfaces kept (drop_edges=0)": point_cloud(
             pixels, smeared, right, max_depth=45, drop_edges=0
         ),
@@ -117,7 +120,11 @@ def seen_from_above(cloud: PointCloud, size: tuple[int, int] = (215, 860)) -> Pi
     picture = Image.new("RGB", (width, height), "#fafafa")
     pen = ImageDraw.Draw(picture)
     for k in order:
-        column, row, side = focal * x[k] / z[k] + width / 2, focal * y[k] / z[k] + height / 2, 0.014 * focal / z[k] + 0.8
+        column, row, side = (
+            focal * x[k] / z[k] + width / 2,
+            focal * y[k] / z[k] + height / 2,
+            0.014 * focal / z[k] + 0.8,
+        )
         pen.rectangle((column - side, row - side, column + side, row + side), fill=tuple(cloud.colours[k].tolist()))
     return np.asarray(picture)
 
@@ -128,7 +135,9 @@ def pairs(drive: Drive, noisy: torch.Tensor, confidence: torch.Tensor, path: Pat
     every = PairConfig(prediction_decides=False, agreement=False)
 
     def draw(config: PairConfig) -> PointPairs:
-        return sample_pairs(noisy, disparity, None, confidence, config=config, generator=torch.Generator().manual_seed(0))
+        return sample_pairs(
+            noisy, disparity, None, confidence, config=config, generator=torch.Generator().manual_seed(0)
+        )
 
     kept = ends(draw(every))
     dropped = {
