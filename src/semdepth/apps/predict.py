@@ -113,12 +113,13 @@ def predict(
     alone = len(found.images) + len(found.videos) + len(found.webcams) == 1
     failed = 0
     if found.images:
-        options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth}
-        since = note_settings(out, path, options | {"camera_height": camera_height})
+        options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
+                   "camera_height": camera_height}  # fmt: skip
+        since = note_settings(out, path, options)
         # In metres an image's scale is filtered with those before it: all of them have to be seen.
         afresh = overwrite or camera_height is not None
-        done = set() if afresh else {p for p, stem in found.images.items() if is_done(p, stem, outputs, since)}
-        failed += predict_images(found.images, done, job, out, alone)
+        there = [] if afresh else [p for p, stem in found.images.items() if is_done(p, stem, outputs, since)]
+        failed += predict_images(found.images, set(there), job, out, alone)
     for video, stem in found.videos.items():
         try:
             predict_video(video, stem, job, stabilise, frames_too=save is not None)
