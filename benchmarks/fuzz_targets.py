@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -223,6 +224,30 @@ def read_weights_case(path: Path) -> Any:
     return load_depth_network(path)[1]
 
 
+def onnx_seeds(folder: Path) -> list[bytes]:
+    """Return what `semdepth export` writes of a small network, and the same without most of its graph."""
+    import onnx
+
+    from semdepth.apps.export import export
+
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weight_seeds(folder)[0])
+    with contextlib.redirect_stdout(io.StringIO()):
+        export(weights, folder / "model.onnx")
+    whole = (folder / "model.onnx").read_bytes()
+    model = onnx.load_from_string(whole)
+    del model.graph.node[1:], model.graph.initializer[:]
+    model.metadata_props.sort(key=lambda entry: entry.key)
+    return [whole, model.SerializeToString()]
+
+
+def read_onnx_case(path: Path) -> Any:
+    """Load an exported file, and run it once if it loads."""
+    import semdepth
+
+    return semdepth.load(path, "cpu").predict(np.zeros((24, 40, 3), np.uint8)).depth.shape
+
+
 def checkpoint_seeds(folder: Path) -> list[bytes]:
     """Return a small checkpoint."""
     from semdepth.training.checkpoint import save_checkpoint
@@ -262,7 +287,7 @@ def video_seeds(folder: Path) -> list[bytes]:
 
 def read_video_case(path: Path) -> Any:
     """Read every frame, at most a hundred: mutations may make videos long."""
-    from semdepth.data.movie import open_movie, read_frames
+    from semdepth.movie import open_movie, read_frames
 
     count = 0
     for frame in read_frames(open_movie(path)):
@@ -320,7 +345,7 @@ TARGETS: dict[str, Target] = {
         Target("checkpoint", ".ckpt", checkpoint_seeds, read_checkpoint_case),
         Target("video", ".mp4", video_seeds, read_video_case),
         Target("laser", ".mat", laser_seeds, read_laser_case),
-        # An exported ONNX file belongs here as soon as there is a public reader for it.
+        Target("onnx", ".onnx", onnx_seeds, read_onnx_case),
     )
 }
 """Name → what to fuzz."""

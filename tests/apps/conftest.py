@@ -33,3 +33,19 @@ def run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     assert main(["train", *arguments, *judged, "--validation.require_depth=true", "--allow_leak=true", *SMALL]) == 0
     return out
+
+
+@pytest.fixture
+def recipe(world: Path, tmp_path: Path) -> Path:
+    """An ablation's recipe of one step on that world."""
+    path = tmp_path / "tiny.yaml"
+    size = "height: 64, width: 128"
+    path.write_text(
+        "allow_leak: true\n"
+        f"data: {{root: {world}, {size}}}\n"
+        f"validation: {{root: {world}, {size}, labels: exact, frames: [0, 2]}}\n"
+        "network: {encoder: resnet10-small, pose_encoder: resnet10-small, decoder_channels: [8, 8, 16, 16, 32]}\n"
+        "objective: {ranking: 0.02}\n"
+        "trainer: {batch: 2, steps: 1, workers: 0, accelerator: cpu}\n"
+    )
+    return path

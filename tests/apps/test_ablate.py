@@ -16,21 +16,6 @@ from .test_bad_input import complaint
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.fixture
-def recipe(world: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    size = "height: 64, width: 128"
-    path.write_text(
-        "allow_leak: true\n"
-        f"data: {{root: {world}, {size}}}\n"
-        f"validation: {{root: {world}, {size}, labels: exact, frames: [0, 2]}}\n"
-        "network: {encoder: resnet10-small, pose_encoder: resnet10-small, decoder_channels: [8, 8, 16, 16, 32]}\n"
-        "objective: {ranking: 0.02}\n"
-        "trainer: {batch: 2, steps: 1, workers: 0, accelerator: cpu}\n"
-    )
-    return path
-
-
 def grid(recipe: Path, *more: str) -> list[str]:
     choice = ["--variants=[depth-only,full]", "--seeds=[0,1]", f"--out={recipe.parent / 'runs'}"]
     return ["ablate", str(recipe), *choice, *more]

@@ -149,7 +149,7 @@ def test_predict_a_photo_of_any_size(run: Path, tmp_path: Path) -> None:
     assert np.abs(png / 256 - depth).max() <= 0.5 / 256 + 1e-6
     assert Image.open(out / "photo_disparity.png").size == (217, 123)
     assert Image.open(out / "photo_panel.png").width > 2 * 217
-    assert {p.name for p in out.iterdir()} == {
+    assert {p.name for p in out.iterdir()} == {"predict.json"} | {
         f"photo_{k}" for k in ("depth.npy", "depth.png", "disparity.png", "panel.png")
     }
 
@@ -205,11 +205,11 @@ def test_predictions_inside_the_folder_are_no_input(place: str, run: Path, tmp_p
     arguments = ["predict", str(tmp_path), f"--weights={run}", f"--out={tmp_path / place}"]
     assert main(arguments) == 0
     first = {p for p in tmp_path.rglob("*") if p.is_file()}
-    assert len(first) == 2 + 2 * 4
+    assert len(first) == 2 + 2 * 4 + 1
     assert main(arguments) == 0
     assert main([*arguments[:3], f"--out={tmp_path / 'elsewhere'}"]) == 0
     second = {p for p in tmp_path.rglob("*") if p.is_file()}
-    assert len(second - first) == 2 * 4
+    assert len(second - first) == 2 * 4 + 1
 
 
 def test_both_commands_call_it_flip_and_say_how_they_blend(run: Path, tmp_path: Path, capsys: CaptureText) -> None:

@@ -1,11 +1,14 @@
 """A disk that is full: one line, exit code 2; what was complete stays, and is not done again once there is room."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny_segmenters
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -82,7 +85,13 @@ def test_predict_and_evaluate(run: Path, world: Path, disk: Path, capsys: pytest
     assert "No space left" in line
     assert not leftovers(disk)
     assert all(Image.open(p).load() is not None for p in (disk / "out").glob("*.png"))
+    complete = {p: p.stat().st_mtime_ns for p in (disk / "out").glob("*") if p.name.startswith(("a_", "predict"))}
+    assert len(complete) == 5
     (disk / "filler").unlink()
+    assert main(["predict", str(run), str(photos), f"--out={disk / 'out'}"]) == 0
+    assert "were there already" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in complete} == complete
+    assert len(list((disk / "out").glob("*_panel.png"))) == 3
     fill(disk, leave=0)
     line = complaint(["evaluate", str(run), f"--data.root={world}", f"--out={disk / 'judged'}"], capsys)
     assert str(disk / "judged") in line
@@ -95,3 +104,75 @@ def test_cache(world: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> N
     complaint(arguments, capsys)
     (disk / "filler").unlink()
     assert main(arguments) == 0
+
+
+def test_prepare(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = disk / "photos"
+    photos.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (80, 160, 3), dtype=np.uint8)
+    for k in range(12):
+        Image.fromarray(np.roll(noise, 9 * k, axis=1)).save(photos / f"{k:02d}.png")
+    arguments = ["prepare", str(photos), f"--out={disk / 'prepared'}", "--long_side=128", "--fov_deg=80"]
+    fill(disk, leave=100)
+    assert str(disk / "prepared") in complaint(arguments, capsys)
+    assert not leftovers(disk)
+    assert not list((disk / "prepared").glob("*"))
+    (disk / "filler").unlink()
+    assert main(arguments) == 0
+
+
+def test_label(world: Path, disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segmenter = tiny_segmenters.save_by_brightness(tmp_path)
+    shutil.copytree(world, disk / "data", ignore=shutil.ignore_patterns("segmentation*"))
+    arguments = ["label", f"--data.root={disk / 'data'}", f"--segmenter={segmenter}", "--device=cpu", "--batch=1"]
+    arguments += ["--panels=0"]
+    fill(disk, leave=48)
+    assert "No space left" in complaint(arguments, capsys)
+    assert not leftovers(disk)
+    complete = {p: p.stat().st_mtime_ns for p in disk.rglob("segmentation*/data/*.png")}
+    assert 0 < len(complete) < 16
+    (disk / "filler").unlink()
+    assert main(arguments) == 0
+    assert {p: p.stat().st_mtime_ns for p in complete} == complete
+    assert len(list(disk.rglob("segmentation*/data/*.png"))) >= 16
+
+
+def test_ablate(recipe: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = disk / "runs"
+    arguments = ["ablate", str(recipe), "--variants=[depth-only]", f"--out={runs}"]
+    assert main([*arguments, "--seeds=[0]"]) == 0
+    complete = {p: p.stat().st_mtime_ns for p in (runs / "depth-only/seed_0").rglob("*") if p.is_file()}
+    filler = fill(disk, leave=300)
+    assert "No space left" in complaint([*arguments, "--seeds=[0,1]"], capsys)
+    assert not leftovers(disk)
+    assert {p: p.stat().st_mtime_ns for p in complete} == complete
+    filler.unlink()
+    assert main([*arguments, "--seeds=[0,1]"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in complete} == complete
+    assert (runs / "depth-only/seed_1/evaluation.json").exists()
+
+
+def test_a_folder_that_is_read_only(run: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mounted so: permission bits do not bind root."""
+    photo = disk / "photo.png"
+    Image.radial_gradient("L").convert("RGB").save(photo)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    given = {
+        "predict": [str(run), str(photo)],
+        "synthesise": [str(disk / "world"), "--drives=1", "--frames=2", "--height=64", "--width=128"],
+        "train": [f"--run={disk / 'run'}", f"--data.root={run}", *SIZE, *SMALL],
+        "prepare": [str(photo.parent), "--fov_deg=80"],
+    }
+    for command, arguments in given.items():
+        out = [f"--out={disk / 'out'}"] if command in ("predict", "prepare") else []
+        assert str(disk) in complaint([command, *arguments, *out], capsys)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="PERMISSION BITS DO NOT BIND root: missing permissions NOT tested here")
+def test_a_folder_without_permission(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.radial_gradient("L").convert("RGB").save(tmp_path / "photo.png")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    line = complaint(["predict", str(run), str(tmp_path / "photo.png"), f"--out={closed / 'out'}"], capsys)
+    assert "Permission denied" in line
+    assert str(closed) in line

@@ -56,7 +56,7 @@ def test_every_kind_of_image(tmp_path: Path, weights: str, capsys: CaptureText) 
     (photos / "cut.jpg").write_bytes((photos / "turned.jpg").read_bytes()[:200])
     assert main(["predict", str(photos), weights, f"--out={out}", "--save=depth_npy", "--batch=4"]) == 0
     assert "9 images, 2 passed over" in capsys.readouterr().out
-    sizes = {p.name.removesuffix("_depth.npy"): np.load(p).shape for p in out.iterdir()}
+    sizes = {p.name.removesuffix("_depth.npy"): np.load(p).shape for p in out.glob("*.npy")}
     assert sizes.pop("turned") == (60, 40)
     assert sizes.pop("tiny") == (5, 7)
     assert sizes.pop("wide") == (20, 900)
@@ -64,12 +64,52 @@ def test_every_kind_of_image(tmp_path: Path, weights: str, capsys: CaptureText) 
     assert len(sizes) == 6
 
 
+def test_a_stopped_command_goes_on_where_it_was(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for name in "abc":
+        Image.fromarray(RANDOM).save(photos / f"{name}.png")
+    given = ["predict", str(photos), weights, f"--out={out}", "--save=depth_npy,disparity"]
+
+    def done_again(*more: str) -> str:
+        """Return the images whose files were written anew, by age: they are aged before."""
+        before = {p: p.stat().st_mtime_ns for p in out.glob("*.npy")}
+        assert main([*given, *more]) == 0
+        return "".join(sorted(p.name[0] for p in out.glob("*.npy") if p.stat().st_mtime_ns != before.get(p)))
+
+    assert done_again() == "abc"
+    capsys.readouterr()
+    assert done_again() == ""
+    assert "0 images, 3 were there already (--overwrite true predicts them again)" in capsys.readouterr().out
+    (out / "b_disparity.png").unlink()
+    assert done_again() == "b"
+    Image.fromarray(RANDOM[::-1]).save(tmp_path / "other.png")
+    os.utime(tmp_path / "other.png", (1e9, 1e9))
+    os.replace(tmp_path / "other.png", photos / "c.png")
+    assert done_again() == "c"  # another image, though an older one
+    assert done_again("--save=depth_npy") == ""
+    assert done_again("--save=depth_npy,panel") == "abc"
+    assert done_again("--flip=true") == "abc"  # other options
+    assert done_again("--flip=true") == ""
+    assert done_again() == "abc"
+    assert done_again("--overwrite=true") == "abc"
+    other = tmp_path / "w.safetensors"
+    save_weights(other, build_depth_network(SMALL, seed=1), extra={"image_size": [64, 96]})
+    os.utime(other, (1e9, 1e9))
+    given[2] = f"--weights={other}"
+    assert done_again() == "abc"  # other weights, though older than the predictions
+    (photos / "broken.png").write_bytes(b"no image")
+    capsys.readouterr()
+    assert done_again() == ""
+    assert "0 images, 1 passed over, 3 were there already" in capsys.readouterr().out
+
+
 def test_every_output(tmp_path: Path, weights: str) -> None:
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.fromarray(RANDOM).save(photo)
     given = ["predict", str(photo), weights, f"--out={out}", f"--save={','.join(SUFFIXES)}"]
     assert main(given) == 0
-    assert {p.name for p in out.iterdir()} == {f"photo_{suffix}" for suffix in SUFFIXES.values()}
+    assert {p.name for p in out.iterdir()} == {"predict.json"} | {f"photo_{suffix}" for suffix in SUFFIXES.values()}
     expected = semdepth.load(weights.partition("=")[2]).predict(photo)
     depth = np.load(out / "photo_depth.npy")
     np.testing.assert_array_equal(depth, expected.depth)

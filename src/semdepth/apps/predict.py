@@ -16,10 +16,11 @@ from rich.progress import track
 
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.predict_inputs import find_inputs
+from semdepth.apps.predict_resume import is_done, note_settings
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs, write_prediction
-from semdepth.inference.predictor import Predictor, load
+from semdepth.inference.predictor import Predictor, find_weights, load
 from semdepth.runtime import InputError, logger
 from semdepth.structures import Prediction
 
@@ -55,7 +56,7 @@ def predict(
     inputs: list[str], weights: str | None = None, out: Path = Path("predictions"), save: str | None = None,
     device: str = "auto", flip: bool = False, every: int = 1, batch: int = 8, stabilise: bool = True,
     camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
-    fov_deg: float | None = None, max_depth: float | None = None,
+    fov_deg: float | None = None, max_depth: float | None = None, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write the depth of images, of all images in folders and below, of videos, or of what a camera sees.
 
@@ -65,7 +66,8 @@ def predict(
     NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side), or what
     --save lists. Images that differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI
     tree only the folders image_NN count; what was predicted before is no input. What cannot be read is passed over and
-    counted.
+    counted. A command that was stopped goes on where it was: images whose files are all there, newer than the image and made
+    with the same weights and options (predict.json in the folder says which), are left out and counted.
 
     For each video NAME: NAME_depth.mp4, the video beside its disparity, steadied against flicker, upright, at its own
     times and without sound; with --save also those files of every frame, in a folder NAME. Memory does not grow with the
@@ -94,6 +96,7 @@ def predict(
         intrinsics: fx, fy, cx, cy in pixels of the images, e.g. '[721.5,721.5,609.6,172.9]'.
         fov_deg: Horizontal field of view in degrees, in place of intrinsics.
         max_depth: Point clouds: leave out what is farther.
+        overwrite: Predict again what is there already, as is done with a camera_height, and with videos, always.
     """
     for name, number in (("every", every), ("batch", batch)):
         if number < 1:
@@ -103,13 +106,20 @@ def predict(
         raise InputError("intrinsics and fov_deg serve metres and point clouds: give --camera_height or --save ply")
     Cameras(intrinsics, fov_deg)
     found = find_inputs(inputs, out)
-    predictor = load(weights, device)
+    path = find_weights(weights)
+    predictor = load(path, device)
     cameras = cameras_of(predictor, intrinsics, fov_deg)
     job = Job(predictor, cameras, outputs, batch, flip, every, camera_height, max_depth)
     alone = len(found.images) + len(found.videos) + len(found.webcams) == 1
     failed = 0
     if found.images:
-        failed += predict_images(found.images, job, out, alone)
+        options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
+                   "camera_height": camera_height}  # fmt: skip
+        since = note_settings(out, path, options)
+        # In metres an image's scale is filtered with those before it: all of them have to be seen.
+        afresh = overwrite or camera_height is not None
+        there = [] if afresh else [p for p, stem in found.images.items() if is_done(p, stem, outputs, since)]
+        failed += predict_images(found.images, set(there), job, out, alone)
     for video, stem in found.videos.items():
         try:
             predict_video(video, stem, job, stabilise, frames_too=save is not None)
@@ -124,19 +134,20 @@ def predict(
         raise InputError(f"{', '.join(inputs)}: none of {failed} files can be read; give PNG, JPEG or MP4 files")
 
 
-def predict_images(images: dict[Path, Path], job: Job, out: Path, alone: bool) -> int:
-    """Predict images in batches and write their files; return how many could not be read.
+def predict_images(images: dict[Path, Path], done: set[Path], job: Job, out: Path, alone: bool) -> int:
+    """Predict images in batches and write their files, but for those that are done; return how many could not be read.
 
     Raises:
         InputError: if the only one cannot be read, or a file cannot be written.
     """
     metric, failed = job.metric(table=True), 0
     chosen = list(images)[:: job.every]
+    missing = [path for path in chosen if path not in done]
     waiting: deque[tuple[Path, npt.NDArray[np.uint8]]] = deque()
 
     def readable() -> Iterator[npt.NDArray[np.uint8]]:
         nonlocal failed
-        for path in track(chosen, "predicting", disable=len(chosen) < 3):
+        for path in track(missing, "predicting", disable=len(missing) < 3):
             try:
                 waiting.append((path, read_image(path)))
             except InputError as error:
@@ -156,8 +167,10 @@ def predict_images(images: dict[Path, Path], job: Job, out: Path, alone: bool) -
     if failed == len(chosen):
         return len(images)
     passed = f", {failed} passed over" if failed else ""
+    if len(missing) < len(chosen):
+        passed += f", {len(chosen) - len(missing)} were there already (--overwrite true predicts them again)"
     unit = "depth up to scale" if metric is None else metric.summary()
-    _say(f"{len(chosen) - failed} images{passed}, {unit}: {out}")
+    _say(f"{len(missing) - failed} images{passed}, {unit}: {out}")
     return failed
 
 
