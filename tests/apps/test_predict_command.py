@@ -164,7 +164,9 @@ def test_what_cannot_be_used(
     Image.fromarray(RANDOM).save(photo)
     Image.new("RGB", (50, 50)).save(square)
     rest = [weights, f"--out={tmp_path / 'out'}"]
-    assert "no weights" in complaint(["predict", str(photo), rest[1]], capsys)
+    with monkeypatch.context() as patched:
+        patched.setattr("semdepth.inference.box.NAMES", {"rendered": "absent.safetensors"})
+        assert "weights in the box are missing" in complaint(["predict", str(photo), rest[1]], capsys)
     assert "matches no file" in complaint(["predict", str(tmp_path / "*.tif"), *rest], capsys)
     assert "depth_npy" in complaint(["predict", str(photo), *rest, "--save=obj"], capsys)
     assert "save nothing" in complaint(["predict", str(photo), *rest, "--save=,"], capsys)
