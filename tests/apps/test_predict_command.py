@@ -150,14 +150,14 @@ def test_names_follow_the_tree(tmp_path: Path) -> None:
 
 def test_a_video(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
     clip, out = write_clip(tmp_path / "clip.mp4", wall(range(0, 14, 2))), tmp_path / "out"
-    assert main(["predict", str(clip), weights, f"--out={out}"]) == 0
+    assert main(["predict", str(clip), weights, f"--out={out}", "--stabilise=true"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "7 frames" in said
     assert "0.7 s of video" in said
     assert "× real time" in said
     assert [p.name for p in out.iterdir()] == ["clip_depth.mp4"]
     assert len(list(read_frames(open_movie(out / "clip_depth.mp4")))) == 7
-    given = ["predict", str(clip), weights, f"--out={out}", "--save=depth_npy", "--every=3", "--stabilise=false"]
+    given = ["predict", str(clip), weights, f"--out={out}", "--save=depth_npy", "--every=3"]
     assert main([*given, "--camera-height=1.5", "--fov-deg=60"]) == 0
     assert sorted(p.name for p in (out / "clip").iterdir()) == [f"{k:06d}_depth.npy" for k in (0, 3, 6)]
     assert [f.seconds for f in read_frames(open_movie(out / "clip_depth.mp4"))] == pytest.approx(
@@ -204,7 +204,9 @@ def test_what_cannot_be_used(
     Image.fromarray(RANDOM).save(photo)
     Image.new("RGB", (50, 50)).save(square)
     rest = [weights, f"--out={tmp_path / 'out'}"]
-    assert "no weights" in complaint(["predict", str(photo), rest[1]], capsys)
+    with monkeypatch.context() as patched:
+        patched.setattr("semdepth.inference.box.NAMES", {"rendered": "absent.safetensors"})
+        assert "weights in the box are missing" in complaint(["predict", str(photo), rest[1]], capsys)
     assert "matches no file" in complaint(["predict", str(tmp_path / "*.tif"), *rest], capsys)
     assert "depth_npy" in complaint(["predict", str(photo), *rest, "--save=obj"], capsys)
     assert "save nothing" in complaint(["predict", str(photo), *rest, "--save=,"], capsys)

@@ -54,7 +54,7 @@ class Job:
 
 def predict(
     inputs: list[str], weights: str | None = None, out: Path = Path("predictions"), save: str | None = None,
-    device: str = "auto", flip: bool = False, every: int = 1, batch: int = 8, stabilise: bool = True,
+    device: str = "auto", flip: bool = False, every: int = 1, batch: int = 8, stabilise: bool = False,
     camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
     fov_deg: float | None = None, max_depth: float | None = None, overwrite: bool = False,
 ) -> None:  # fmt: skip
@@ -69,7 +69,7 @@ def predict(
     counted. A command that was stopped goes on where it was: images whose files are all there, newer than the image and made
     with the same weights and options (predict.json in the folder says which), are left out and counted.
 
-    For each video NAME: NAME_depth.mp4, the video beside its disparity, steadied against flicker, upright, at its own
+    For each video NAME: NAME_depth.mp4, the video beside its disparity, upright, at its own
     times and without sound; with --save also those files of every frame, in a folder NAME. Memory does not grow with the
     length. webcam records to webcam_depth.mp4 until Ctrl-C.
 
@@ -91,7 +91,7 @@ def predict(
         flip: Also predict the mirrored image: the mean of both disparities (evaluate --flip blends them as Godard 2017).
         every: Of folders, globs and videos take every so-many-th image.
         batch: How many images the network sees at once.
-        stabilise: Videos: take flicker off; false leaves every frame to itself.
+        stabilise: Videos: take a third of the flicker off, at the price of some accuracy; good to look at, not to measure.
         camera_height: Metres of the camera above the road, for depth in metres; the weights must have learnt labels.
         intrinsics: fx, fy, cx, cy in pixels of the images, e.g. '[721.5,721.5,609.6,172.9]'.
         fov_deg: Horizontal field of view in degrees, in place of intrinsics.

@@ -1,9 +1,9 @@
-"""Depth of video without flicker: each frame is brought to the running scale and blended with the past along the flow.
+"""Depth of video with less flicker: each frame is blended with the past along the flow.
 
-Nothing is learnt. Between two frames of one network, depth jumps mostly in scale (Luo et al., "Consistent video depth
-estimation", 2020, align scales likewise before they refine), and then in detail. What a camera's own motion does to depth
-is kept out of both: driving on brings everything nearer by the same distance, so the past is compared with the present
-up to scale and shift, and a shift is no flicker.
+Nothing is learnt. What a camera's own motion does to depth is no flicker: driving on brings everything nearer by the same
+distance. So the past is compared with the present up to scale and shift, and the shift is taken off the past. The scale is
+not: its jumps are blended like all else, and the filter forgets them. Bringing every frame to the scale of the one before
+instead adds up the errors of the fit, and the scale of a drive wanders.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Stabiliser:
         """Begin a video.
 
         Args:
-            memory: weight in [0, 1) of the past, where it is sure; 0 only evens out the scale.
+            memory: weight in [0, 1) of the past, where it is sure; 0 leaves frames as they are.
 
         Raises:
             InputError: if ``memory`` is out of range.
@@ -86,11 +86,11 @@ class Stabiliser:
         seen = np.exp(-((change / (255 * SAME_GREY)) ** 2)) * matched
         before = _follow(past.depth, _enlarged(flow, depth.shape))
         sure = _enlarged(seen, depth.shape)
-        scale, nearer = fit_scale_and_shift(depth, before, sure)
-        present, expected = depth * np.float32(scale), before - np.float32(nearer)
-        difference = np.log(np.maximum(expected, 1e-3 * present) / present)
+        _, nearer = fit_scale_and_shift(depth, before, sure)
+        expected = before - np.float32(nearer)
+        difference = np.log(np.maximum(expected, 1e-3 * depth) / depth)
         weight = self._memory * sure * np.exp(-((difference / SAME_DEPTH) ** 2))
-        steady: Depth = (present * np.exp(weight * difference)).astype(np.float32)
+        steady: Depth = (depth * np.exp(weight * difference)).astype(np.float32)
         return steady
 
 

@@ -60,7 +60,7 @@ class VideoReport:
 
 
 def predict_frames(
-    predictor: Predictor, frames: Iterable[Frame], *, batch: int = 8, flip: bool = False, stabilise: bool = True
+    predictor: Predictor, frames: Iterable[Frame], *, batch: int = 8, flip: bool = False, stabilise: bool = False
 ) -> Iterator[Shot]:
     """Predict the frames of a video, in order; no more than ``batch`` of them are in memory.
 
@@ -69,7 +69,7 @@ def predict_frames(
         frames: as ``semdepth.movie.read_frames`` gives them.
         batch: how many the network sees at once.
         flip: also predict the mirrored frames, and give the mean.
-        stabilise: take flicker off (``Stabiliser``; needs the extra ``video``).
+        stabilise: take flicker off at the price of some accuracy (``Stabiliser``; needs the extra ``video``).
 
     Raises:
         InputError: if a frame cannot be decoded.

@@ -77,7 +77,7 @@ def show_video(predictor: Predictor, store: Store, path: Path) -> VideoResult:
     folder, stem = store.new_result(), plain_stem(path.name)
     still, out = folder / f"{stem}.png", folder / f"{stem}_depth.mp4"
     frames = _short_frames(movie, store, still)
-    report = write_video(out, predict_frames(predictor, frames, batch=2), movie.fps)
+    report = write_video(out, predict_frames(predictor, frames, batch=2, stabilise=True), movie.fps)
     summary = (
         f"**Video** of {report.frames} frames, {report.seconds:.1f} s, in {report.took:.1f} s · depth up to scale, "
         "steadied over time · below: its first frame"
