@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -24,12 +27,13 @@ PAIRS, GROUND = PairConfig(), GroundPlaneConfig()
 
 
 def benchmark(
-    what: Literal["pairs", "scale", "infer"], data: DataConfig, pairs: PairConfig = PAIRS, weights: Path | None = None,
-    seeds: int = 2, images: int | None = None, out: Path = Path("benchmarks"), camera_height: float = 1.65,
-    ground: GroundPlaneConfig = GROUND, device: str = "auto", calibrate: Path | None = None, rounds: int = 20,
-    batch: int = 4,
+    what: Literal["pairs", "scale", "train", "load", "infer", "evaluate", "render"], data: DataConfig,
+    pairs: PairConfig = PAIRS, weights: Path | None = None, seeds: int = 2, images: int | None = None,
+    out: Path = Path("benchmarks"), camera_height: float = 1.65, ground: GroundPlaneConfig = GROUND,
+    device: str = "auto", calibrate: Path | None = None, rounds: int = 20, batch: int = 4,
+    variant: Literal["depth-only", "full"] = "depth-only", encoder: str = "resnet18",
 ) -> None:  # fmt: skip
-    """Measure the ranking loss's point pairs (pairs), the metric scale from the road's plane (scale), or speed (infer).
+    """Measure the ranking loss's point pairs (pairs), the metric scale from the road's plane (scale), or speed (the others).
 
     pairs: count how often the ranking loss's point pairs are right, against ground-truth depth, rule by rule.
 
@@ -47,26 +51,40 @@ def benchmark(
     semdepth.load makes it ready, ONNX in fp32 and in int8. Without weights: a random ResNet-18 at 640×192. Puts the medians into
     performance.json. Example: OMP_NUM_THREADS=2 semdepth benchmark infer --device cpu
 
+    train, load, evaluate: ours beside a reference, the plain way of the field's research code (benchmarks/reference, in a
+    clone), taking turns, with the same numbers as the result; render: frames a second of the rendered world. They write
+    performance.json, too. train: a step at --data.height × --data.width, with --batch, --variant and --encoder. load: a
+    folder of consecutive frames, --data.root. evaluate: --images predictions against lidar, the scans of --data.root or
+    made ones. Example: OMP_NUM_THREADS=2 semdepth benchmark train --batch 4 --rounds 7 --variant full
+
     Args:
-        what: What to measure: pairs, scale, infer.
+        what: What to measure: pairs, scale, train, load, infer, evaluate, render.
         data: Frames with labels (noisy or exact) and ground truth: kitti_raw, also rendered in its layout, or synthetic.
         pairs: pairs: how pairs are drawn; the rules are switched on one by one.
         weights: A run folder or .safetensors. pairs: with a segmentation branch, which must agree with the labels
             (rule 4); scale: whose depth is judged too.
         seeds: pairs: how often every image is drawn from; the counts are pooled.
-        images: At most so many images, evenly spread; none: all.
+        images: At most so many images, evenly spread; none: all. evaluate: none: 697, as in the Eigen split. render: frames.
         out: Folder for the tables.
         camera_height: scale: metres of the camera above the road (1.65 in KITTI and on rendered drives).
         ground: scale: how the plane is found.
-        device: scale, infer: where the network runs: auto, cpu, cuda, mps.
+        device: scale, infer, train, render: where it runs: auto, cpu, cuda, mps.
         calibrate: infer: folder of images for the ranges of int8; none: made-up ones, good for its speed alone.
-        rounds: infer: how often every form has a turn.
-        batch: infer: images in a pass, beside passes of a single one.
+        rounds: infer, train, load, evaluate, render: how often everybody has a turn.
+        batch: infer: images in a pass, beside passes of a single one. train: triplets in a step.
+        variant: train: full: measure the full method (segmentation, SSFA, ranking), too.
+        encoder: train: of the depth and pose networks.
     """
-    if what == "infer":
-        from semdepth.apps.benchmark_infer import infer
-
-        Console().print(infer(weights, calibrate, rounds, batch, device, out), highlight=False, soft_wrap=True)
+    size, console = (data.height, data.width), Console()
+    speeds: dict[str, Callable[[], str]] = {
+        "infer": lambda: _speed("infer").infer(weights, calibrate, rounds, batch, device, out),
+        "train": lambda: _speed("train").train(size, batch, variant, rounds, device, out, encoder),
+        "load": lambda: _speed("load").load(data.root, rounds, out),
+        "evaluate": lambda: _speed("evaluate").evaluate(data.root, images or 697, rounds, out),
+        "render": lambda: _speed("render").render(size, images or 12, rounds, device, out),
+    }
+    if what in speeds:
+        console.print(speeds[what](), highlight=False, soft_wrap=True)
         return
     if seeds < 1 or (images is not None and images < 1):
         raise InputError("benchmark: seeds and images must be at least 1")
@@ -83,7 +101,11 @@ def benchmark(
     sets = rule_sets(pairs, agreement=classify is not None)
     tables = measure_pairs(frames, open_exact(frames, data), chosen, sets, seeds, classify)
     write_tables(tables, out, data, count, seeds)
-    console = Console()
     for truth, rows in tables.items():
         console.print(f"\n{truth}, {count} images, {seeds} seeds:\n{pair_table(rows)}", highlight=False, soft_wrap=True)
     console.print(f"\nBy class, and as JSON: {out / 'pairs.md'}", highlight=False, soft_wrap=True)
+
+
+def _speed(what: str) -> ModuleType:
+    """Return the module that measures a speed; what it needs is imported only then."""
+    return import_module(f"semdepth.apps.benchmark_{what}")

@@ -26,7 +26,7 @@ COMMANDS = {
     "convert": "bring weights of the Monodepth2 family: semdepth convert FOLDER --out weights.safetensors",
     "data": "is a folder ready, and what does it lack: semdepth data check DIR",
     "cache": "decode and resize once, train faster: semdepth cache OUT --data.root DIR",
-    "benchmark": "measure the ranking loss's point pairs, or the metric scale: semdepth benchmark scale",
+    "benchmark": "measure speed, point pairs or the metric scale: semdepth benchmark train",
     "ablate": "compare variants over seeds: semdepth ablate recipes/ablation_cpu.yaml",
 }
 """Name → one line for the overview. The function is ``semdepth.apps.<name>.<name>``, imported when it is called."""

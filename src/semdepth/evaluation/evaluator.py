@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from semdepth.evaluation.metrics import (
     mean_errors,
     mean_iou,
 )
-from semdepth.evaluation.protocols import Protocol, depth_from_disparity
+from semdepth.evaluation.protocols import Protocol
 from semdepth.evaluation.strata import (
     MEASURES,
     Annotations,
@@ -93,6 +93,52 @@ class EvaluationResult:
     """holes on moving objects over all images; None where it is not known what moves"""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """All that one image adds to the whole."""
+
+    name: str
+    row: ImageRow | None
+    """None: no pixel can be judged"""
+    sums: Float64 | None = None
+    """(8,) of ``metrics.error_sums``"""
+    strata: dict[str, Float64] = field(default_factory=dict)
+    holes: HoleCount | None = None
+
+
+def judge_image(
+    protocol: Protocol,
+    name: str,
+    ground_truth: Array,
+    *,
+    depth: Array | None = None,
+    disparity: Array | None = None,
+    group: str | None = None,
+    labels: Array | None = None,
+    moving: Array | None = None,
+) -> Verdict:
+    """Judge one image; arguments and errors are those of ``DepthEvaluator.update``. Threads may do so side by side."""
+    truth = as_array(ground_truth)
+    try:
+        if (depth is None) == (disparity is None):
+            raise ValueError("give exactly one of depth and disparity")
+        known = Annotations(_fitting(labels, truth, "labels"), _fitting(moving, truth, "moving"))
+        if not protocol.judged(truth).any():
+            return Verdict(name, None)
+        if disparity is not None:
+            aligned = protocol.align_disparity(truth, disparity)
+        else:
+            assert depth is not None
+            aligned = protocol.align(truth, depth)
+        strata, measures = analyse(aligned, known, protocol)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    sums = error_sums(aligned.true, aligned.predicted)[0]
+    row = ImageRow(name, group, int(sums[0]), aligned.ratio, errors_from_sums(sums), measures)
+    holes = None if known.moving is None else count_holes(aligned, known.moving)
+    return Verdict(name, row, sums, strata, holes)
+
+
 class DepthEvaluator:
     """Collects the verdicts on the images of one model under one protocol.
 
@@ -103,7 +149,7 @@ class DepthEvaluator:
     """
 
     def __init__(self, protocol: Protocol, seed: int = 0, resamples: int = 2000) -> None:
-        self._protocol, self._seed, self._resamples = protocol, seed, resamples
+        self.protocol, self._seed, self._resamples = protocol, seed, resamples
         self._rows: list[ImageRow] = []
         self._skipped: list[str] = []
         self._sums: list[Float64] = []
@@ -140,26 +186,30 @@ class DepthEvaluator:
         Raises:
             InputError: if the maps do not fit or the prediction is no depth; the line names the image.
         """
-        truth = as_array(ground_truth)
-        try:
-            predicted = _one_depth(truth, depth, disparity)
-            known = Annotations(_fitting(labels, truth, "labels"), _fitting(moving, truth, "moving"))
-            if not self._protocol.judged(truth).any():
-                self._skipped.append(name)
-                return None
-            aligned = self._protocol.align(truth, predicted)
-            strata, measures = analyse(aligned, known, self._protocol)
-        except ValueError as error:
-            raise InputError(f"{name}: {error}") from None
-        sums = error_sums(aligned.ground_truth[aligned.mask], aligned.prediction[aligned.mask])[0]
-        row = ImageRow(name, group, int(sums[0]), aligned.ratio, errors_from_sums(sums), measures)
-        self._rows.append(row)
-        self._sums.append(sums)
-        if known.moving is not None:
-            self._holes.append(count_holes(aligned, known.moving))
-        for stratum, stratum_row in strata.items():
+        verdict = judge_image(
+            self.protocol,
+            name,
+            ground_truth,
+            depth=depth,
+            disparity=disparity,
+            group=group,
+            labels=labels,
+            moving=moving,
+        )
+        self.add(verdict)
+        return verdict.row
+
+    def add(self, verdict: Verdict) -> None:
+        """Add the verdict on an image (``judge_image``), in the images' order."""
+        if verdict.row is None or verdict.sums is None:
+            self._skipped.append(verdict.name)
+            return
+        self._rows.append(verdict.row)
+        self._sums.append(verdict.sums)
+        if verdict.holes is not None:
+            self._holes.append(verdict.holes)
+        for stratum, stratum_row in verdict.strata.items():
             self._strata[stratum].append(stratum_row)
-        return row
 
     def update_segmentation(self, labels: Array, predicted: Array, confidence: Array | None = None) -> None:
         """Compare predicted classes with labels.
@@ -195,8 +245,8 @@ class DepthEvaluator:
         intervals = dict(zip(names, found, strict=True))
         ratios = np.array([row.ratio for row in self._rows])
         return EvaluationResult(
-            protocol=self._protocol.name,
-            median_scaling=self._protocol.median_scaling,
+            protocol=self.protocol.name,
+            median_scaling=self.protocol.median_scaling,
             rows=tuple(self._rows),
             skipped=tuple(self._skipped),
             mean=mean_errors(row.errors for row in self._rows),
@@ -236,16 +286,6 @@ def compare(a: EvaluationResult, b: EvaluationResult, quantity: str = "abs_rel",
     values_a, values_b = (_table(rows)[:, column] for rows in (rows_a, [rows_b[row.name] for row in rows_a]))
     groups = [row.group for row in rows_a if row.group is not None]
     return paired_bootstrap(values_a, values_b, groups if len(groups) == len(rows_a) else None, seed=seed)
-
-
-def _one_depth(truth: npt.NDArray[np.float64], depth: Array | None, disparity: Array | None) -> Array:
-    if (depth is None) == (disparity is None):
-        raise ValueError("give exactly one of depth and disparity")
-    if depth is not None:
-        return depth
-    if disparity is None or truth.ndim != 2:
-        raise ValueError(f"ground truth must be (H, W), not {truth.shape}")
-    return depth_from_disparity(disparity, *truth.shape)
 
 
 def _fitting(values: Array | None, truth: Float64, what: str) -> npt.NDArray[np.int64] | None:

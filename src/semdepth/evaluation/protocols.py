@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from semdepth.evaluation.metrics import Array, DepthErrors, as_array, depth_erro
 
 Map = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[np.intp]
 Crop = Callable[[int, int], tuple[int, int, int, int]]
 """(H, W) -> rows from, rows to, columns from, columns to; the ends are outside."""
 
@@ -35,14 +37,31 @@ def watson_crop(height: int, width: int) -> tuple[int, int, int, int]:
 class Aligned:
     """A prediction made comparable with its ground truth."""
 
-    ground_truth: Map
-    """(H, W) metres."""
-    prediction: Map
-    """(H, W) metres, scaled and capped."""
     mask: Mask
     """(H, W) the pixels that are judged; never empty."""
     ratio: float
     """Scale that the prediction was multiplied by; also measured (not applied) without median scaling."""
+    true: Map
+    """(N,) metres at the judged pixels, row by row."""
+    predicted: Map
+    """(N,) metres there, scaled and capped."""
+    maps: tuple[Map, Map] | None = None
+    """Both as (H, W), where they are known off the mask, too."""
+
+    @cached_property
+    def ground_truth(self) -> Map:
+        """(H, W) metres; off the mask it may be 0 whatever the truth there."""
+        return self._spread(self.true) if self.maps is None else self.maps[0]
+
+    @cached_property
+    def prediction(self) -> Map:
+        """(H, W) metres, scaled and capped; off the mask it may be 0 unless the protocol is dense."""
+        return self._spread(self.predicted) if self.maps is None else self.maps[1]
+
+    def _spread(self, values: Map) -> Map:
+        whole = np.zeros(self.mask.shape)
+        whole[self.mask] = values
+        return whole
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,43 @@ class Protocol:
             mask &= inside
         return mask
 
+    def align_disparity(self, ground_truth: Array, disparity: Array) -> Aligned:
+        """Mask, scale and cap the inverse of a disparity map.
+
+        The same numbers as ``align(ground_truth, depth_from_disparity(disparity, H, W))``. Unless the protocol is dense, the
+        disparity is resized at the judged pixels alone: lidar has a return in one of thirty.
+
+        Args:
+            ground_truth: (H, W) metres, 0 = unknown.
+            disparity: (h, w) at any size, 1/m or up to scale.
+
+        Raises:
+            ValueError: as ``align``, or if a map is not two-dimensional.
+        """
+        truth, values = as_array(ground_truth), as_array(disparity)
+        mask = self.judged(truth)
+        if values.ndim != 2:
+            raise ValueError(f"disparity must be (h, w), not {values.shape}")
+        if self.dense or 4 * int(mask.sum()) > mask.size:
+            return self.align(truth, depth_from_disparity(values, *truth.shape))
+        rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
+        true = truth[rows, columns].astype(np.float64)
+        with np.errstate(divide="ignore"):  # a zero disparity becomes inf, which is refused below
+            depth = 1.0 / _resized_at(values, rows, columns, truth.shape)
+        ratio = self._ratio(true, depth)
+        return Aligned(mask, ratio, true, self._capped(depth, ratio))
+
+    def _ratio(self, truth: Map, depth: Map) -> float:
+        """Return the ratio of the medians of the judged depths (N,)."""
+        if not truth.size:
+            raise ValueError("no valid pixel to judge")
+        if not (np.isfinite(depth).all() and (depth > 0).all()):
+            raise ValueError("the prediction has values that are not finite or not positive")
+        return float(np.median(truth) / np.median(depth))
+
+    def _capped(self, depth: Map, ratio: float) -> Map:
+        return np.clip(depth * ratio if self.median_scaling else depth, self.min_depth, self.max_depth)
+
     def align(self, ground_truth: Array, prediction: Array) -> Aligned:
         """Mask, scale and cap.
 
@@ -115,14 +171,10 @@ class Protocol:
             raise ValueError(
                 f"ground truth {truth.shape} and prediction {depth.shape} differ in size; use depth_from_disparity"
             )
-        if not mask.any():
-            raise ValueError("no valid pixel to judge")
-        values = depth[mask]
-        if not (np.isfinite(values).all() and (values > 0).all()):
-            raise ValueError("the prediction has values that are not finite or not positive")
-        ratio = float(np.median(truth[mask]) / np.median(values))
-        scaled = depth * ratio if self.median_scaling else depth
-        return Aligned(truth, np.clip(scaled, self.min_depth, self.max_depth), mask, ratio)
+        true = truth[mask]
+        ratio = self._ratio(true, depth[mask])
+        prediction = self._capped(depth, ratio)
+        return Aligned(mask, ratio, true, prediction[mask], (truth, prediction))
 
     def __call__(self, ground_truth: Array, prediction: Array) -> Judgement:
         """Judge one image; arguments and errors as for ``align``."""
@@ -180,6 +232,28 @@ def depth_from_disparity(disparity: Array, height: int, width: int) -> npt.NDArr
     """
     with np.errstate(divide="ignore"):  # a zero disparity becomes inf, which align() refuses where it matters
         return 1.0 / resize_disparity(disparity, height, width)
+
+
+def _resized_at(
+    disparity: npt.NDArray[Any], rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], size: tuple[int, ...]
+) -> Map:
+    """Return the (N,) values that ``resize_disparity`` would have at some pixels, in double precision."""
+    low, weight = zip(
+        *(_between(at, full, own) for at, full, own in zip((rows, columns), size, disparity.shape, strict=True)),
+        strict=True,
+    )
+    high = tuple(np.minimum(first + 1, own - 1) for first, own in zip(low, disparity.shape, strict=True))
+    upper = disparity[low[0], low[1]] * (1 - weight[1]) + disparity[low[0], high[1]] * weight[1]
+    lower = disparity[high[0], low[1]] * (1 - weight[1]) + disparity[high[0], high[1]] * weight[1]
+    values: Map = upper * (1 - weight[0]) + lower * weight[0]
+    return values
+
+
+def _between(at: Pixels, full: int, own: int) -> tuple[Pixels, Map]:
+    """Return the pixel of the small map before each place of the large one, and the weight of the pixel after."""
+    place = np.maximum((np.arange(full) + 0.5) * (own / full) - 0.5, 0.0)
+    before = place.astype(np.intp)
+    return before[at], (place - before)[at]
 
 
 def flip_post_process(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -120,7 +120,7 @@ def _near_borders(labels: npt.NDArray[Any] | None, edges: Mask | None) -> Mask |
 
 def _stratum_sums(aligned: Aligned, annotations: Annotations, border: Mask | None) -> dict[str, Float64]:
     mask = aligned.mask
-    truth, prediction = aligned.ground_truth[mask], aligned.prediction[mask]
+    truth, prediction = aligned.true, aligned.predicted
     groupings: list[tuple[npt.NDArray[np.int64], tuple[str, ...]]] = []
     if annotations.labels is not None:
         index = np.minimum(annotations.labels[mask].astype(np.int64), NUM_CLASSES)  # ignore: one past the classes

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from rich.progress import track
@@ -14,7 +19,7 @@ from semdepth.data.catalog import DataConfig, DatasetName
 from semdepth.data.transforms import to_unit_range
 from semdepth.data.video import JudgedFrames
 from semdepth.evaluation.baselines import MeanDepthMap, constant_depth
-from semdepth.evaluation.evaluator import DepthEvaluator, EvaluationResult
+from semdepth.evaluation.evaluator import DepthEvaluator, EvaluationResult, Verdict, judge_image
 from semdepth.evaluation.protocols import Protocol, cityscapes, flip_post_process, kitti_eigen, make3d, synthetic
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.models.network import DepthNetwork
@@ -22,6 +27,8 @@ from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
 
 JUDGED_AT_ONCE = 8
 """Frames in a forward pass."""
+Disparity = npt.NDArray[np.floating[Any]]
+"""(h, w), 1/m or up to scale."""
 
 
 def judge(
@@ -40,6 +47,52 @@ def judge(
         InputError: if a file cannot be used, or nothing can be judged.
     """
     evaluator = DepthEvaluator(protocol)
+    judge_all(evaluator, frames, _predictions(network, evaluator, frames, flip, shown))
+    return evaluator.result()
+
+
+def judge_all(evaluator: DepthEvaluator, frames: JudgedFrames, predictions: Iterable[tuple[int, Disparity]]) -> None:
+    """Judge predictions, several images side by side: as many as torch has threads (OMP_NUM_THREADS).
+
+    Truth and labels are read there, too, while the network goes on. The verdicts are collected in the images' order, so
+    that the result does not depend on the threads.
+
+    Args:
+        evaluator: that collects them.
+        frames: with ground truth.
+        predictions: index of a frame, and its (h, w) disparity.
+
+    Raises:
+        InputError: if a file cannot be used.
+    """
+    threads = torch.get_num_threads()
+    waiting: deque[Future[Verdict]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for index, disparity in predictions:
+            waiting.append(pool.submit(_verdict, evaluator.protocol, frames, index, disparity))
+            if len(waiting) > threads + JUDGED_AT_ONCE:  # what is read and not yet judged takes memory
+                evaluator.add(waiting.popleft().result())
+        for verdict in waiting:
+            evaluator.add(verdict.result())
+
+
+def _verdict(protocol: Protocol, frames: JudgedFrames, index: int, disparity: Disparity) -> Verdict:
+    name = frames.name(index)
+    return judge_image(
+        protocol,
+        name,
+        frames.ground_truth(index),
+        disparity=disparity,
+        group=group_of(name),
+        labels=frames.labels(index),
+        moving=frames.moving(index),
+    )
+
+
+def _predictions(
+    network: DepthNetwork, evaluator: DepthEvaluator, frames: JudgedFrames, flip: bool, shown: bool
+) -> Iterator[tuple[int, Disparity]]:
+    """Yield the disparity of every frame; the segmentation is judged on the way."""
     steps: Iterable[tuple[list[int], FrameBatch]] = _batches(frames)
     if shown:
         steps = track(steps, "judging", total=-(-len(frames) // JUDGED_AT_ONCE))
@@ -49,17 +102,8 @@ def judge(
         if flip:
             mirrored = predict(network, _mirrored(batch)).disparity[0][:, 0].flip(-1).cpu().numpy()
             disparity = flip_post_process(disparity, mirrored)
-        for b, index in enumerate(indices):
-            evaluator.update(
-                batch.names[b],
-                frames.ground_truth(index),
-                disparity=disparity[b],
-                group=group_of(batch.names[b]),
-                labels=frames.labels(index),
-                moving=frames.moving(index),
-            )
+        yield from zip(indices, disparity, strict=True)
         _judge_classes(evaluator, output, frames, indices)
-    return evaluator.result()
 
 
 def judge_map(depth_map: MeanDepthMap | None, frames: JudgedFrames, protocol: Protocol) -> EvaluationResult:

@@ -1,0 +1,88 @@
+"""``semdepth benchmark train``: the reference minimises the same loss, and the command measures both."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from semdepth.apps import benchmark_train, benchmark_turns
+from semdepth.apps.benchmark_roofline import Ceilings, count_work
+from semdepth.apps.benchmark_train import rendered_batch
+from semdepth.apps.cli import main
+from semdepth.models.network import NetworkConfig
+from semdepth.structures import FrameBatch
+from semdepth.training.objective import Learner, ObjectiveConfig
+
+from .test_bad_input import complaint
+
+SIZE = (64, 128)
+
+
+@pytest.fixture(scope="module")
+def frames() -> FrameBatch:
+    return rendered_batch(SIZE, 2)
+
+
+def gradients(learner: Learner, loss: torch.Tensor) -> torch.Tensor:
+    learner.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in learner.parameters() if p.grad is not None])
+
+
+def test_reference_and_ours_give_the_same_loss_and_gradients(frames: FrameBatch) -> None:
+    """In eval mode: in training, batch norm sees both sources' pairs at once in ours, one source's in the reference."""
+    torch.manual_seed(0)
+    network = NetworkConfig(encoder="resnet10-small", pose_encoder="resnet10-small", initial_motion=0.0)
+    learner = Learner(network, ObjectiveConfig()).eval()
+    ours = learner(frames).loss
+    theirs = benchmark_turns.open_reference("training").training_loss(
+        lambda images: learner.depth(images).disparity,
+        learner.pose,
+        frames.target,
+        list(frames.sources.unbind(1)),
+        frames.offsets,
+        frames.intrinsics,
+    )
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    of_ours, of_theirs = gradients(learner, ours), gradients(learner, theirs)
+    assert of_ours.shape == of_theirs.shape
+    assert float((of_ours - of_theirs).norm() / of_theirs.norm()) < 1e-3
+
+
+def test_the_command_measures_both(
+    frames: FrameBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark_train, "rendered_batch", lambda size, batch: frames)
+    monkeypatch.setattr(benchmark_train, "_memory_of", lambda *_: 1.0)  # starts processes: below
+    monkeypatch.setattr(benchmark_train, "measure_ceilings", lambda place: Ceilings(1e11, 1e10))
+    size = ["--data.height=64", "--data.width=128", "--batch=2"]
+    arguments = ["benchmark", "train", *size, "--rounds=1", "--encoder=resnet10-small", f"--out={tmp_path}"]
+    assert main([*arguments, "--variant=full", "--device=cpu"]) == 0
+    found = json.loads((tmp_path / "performance.json").read_text())["train_cpu"]
+    assert found["ratio"] == pytest.approx(found["ours"] / found["reference"], abs=0.01)
+    assert set(found["peak_gb"]) == {"reference", "ours", "ours, full method"}
+    assert 0 < found["losses_share"]["ours"] < found["losses_share"]["reference"] < 1
+    assert found["full_method_cost"]["processor"] > 1
+    assert found["gflop"]["ours"] == pytest.approx(found["gflop"]["reference"], rel=0.05)
+    assert found["gb_moved"]["ours"] < found["gb_moved"]["reference"]
+    assert "| ours |" in capsys.readouterr().out
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own(frames: FrameBatch) -> None:
+    peak = benchmark_train._memory_of("ours", "resnet10-small", frames, torch.device("cpu"))
+    assert 0.1 < peak < 2
+
+
+def test_operations_and_bytes_are_counted() -> None:
+    left, right = torch.rand(20, 30), torch.rand(30, 40)
+    work = count_work(lambda: (left @ right).view(-1), Ceilings(flops=1e3, bandwidth=1e12))
+    assert work.flops == 2 * 20 * 30 * 40
+    assert work.moved == 4 * (20 * 30 + 30 * 40 + 20 * 40)
+    assert work.bound == pytest.approx(work.flops / 1e3)
+
+
+def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "rounds" in complaint(["benchmark", "train", "--rounds=0", f"--out={tmp_path}"], capsys)
+    monkeypatch.setattr(benchmark_turns, "REFERENCES", tmp_path)
+    assert "clone" in complaint(["benchmark", "train", f"--out={tmp_path}"], capsys)
