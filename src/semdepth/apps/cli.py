@@ -40,6 +40,7 @@ EXTRAS = {
     "trimesh": "points",
     "OpenEXR": "exr",
     "gradio": "demo",
+    "ray": "cluster",
 }
 """Module of an optional library → the extra that installs it."""
 
