@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -186,12 +186,13 @@ def run_on_cluster(
             num_cpus=config.cpus,
             num_gpus=config.gpus,
         )
-        for row in done.iter_rows():
-            report = Report(**json.loads(row["report"]))
-            if report.fatal:
-                raise InputError(report.fatal)
-            tally.add(report)
-            progress(tally)
+        with closing(iter(done.iter_rows())) as reports:  # closed early, it ends the workers
+            for row in reports:
+                report = Report(**json.loads(row["report"]))
+                if report.fatal:
+                    raise InputError(report.fatal)
+                tally.add(report)
+                progress(tally)
     return tally
 
 
@@ -230,13 +231,16 @@ class _Actor:
         return {"report": [json.dumps(asdict(report)) for report in reports]}
 
     def _report(self, number: int, jobs: str) -> Report:
-        import ray
-
         try:
             self._worker = self._worker or self._started()
-            return deal_with(self._worker, _unpacked(jobs), lambda: int(ray.get(self._ledger.begin.remote(number))))
+            return deal_with(self._worker, _unpacked(jobs), lambda: self._begin(number))
         except InputError as error:
             return Report(fatal=str(error))
+
+    def _begin(self, number: int) -> int:
+        import ray
+
+        return int(ray.get(self._ledger.begin.remote(number)))
 
     def _started(self) -> Worker:
         here = import_module("semdepth").__version__
@@ -269,7 +273,7 @@ def _ray(config: ClusterConfig) -> Iterator[Any]:
     try:
         if ours:
             ray.init(address=config.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the guest's errors are many, down to a bare Exception; the mend is the same
         why = " ".join(str(error).split())[:200]
         raise InputError(
             f"cluster.address {config.address}: no Ray there ({why}); use local, or start one: ray start --head"
