@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py KITTI_RAW_ROOT --weights RUN
 
-Times are processor time of this process where said, so that a machine that others share disturbs little. Nothing here needs
-Ray. Writes docs/results/scaling.json; docs/scaling.md works with its numbers.
+Times are processor time of this process, so that a machine that others share disturbs little. Nothing here needs Ray.
+Writes docs/results/scaling.json; docs/scaling.md works with its numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -32,30 +31,34 @@ from semdepth.inference.outputs import SUFFIXES, write_prediction
 from semdepth.inference.predictor import load
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "scaling.json"
-LISTED, TIMED = 100_000, 12
+LISTED, TIMED = 100_000, 8
+PARTS = ("sizes", "driver", "predict", "files")
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write, part by part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="KITTI raw's tree with noisy labels")
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    load_before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as folder:
-        result = {
-            "bytes a frame": sizes(options.root, Path(folder)),
-            "files": files(Path(folder)),
-            "driver": driver(),
-            "predict": prediction(options.root, options.weights, Path(folder)),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, load {load_before:.0f}",
-            "date": date.today().isoformat(),
-            "command": "python benchmarks/scale.py KITTI --weights RUN",
-        }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    json.dump(result, sys.stdout, indent=1)
+    result = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for part in options.parts:
+        loaded = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as folder:
+            measured = {
+                "sizes": lambda: sizes(options.root, Path(folder)),
+                "driver": driver,
+                "predict": lambda: prediction(options.root, options.weights, Path(folder)),
+                "files": lambda: files(Path(folder)),
+            }[part]()
+            result[part] = measured | {"load": round(loaded), "date": date.today().isoformat()}
+        print(part, json.dumps(result[part], ensure_ascii=False), flush=True)
+        result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
+        result["command"] = "python benchmarks/scale.py KITTI --weights RUN"
+        options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 def sizes(root: Path, folder: Path) -> dict[str, float]:
@@ -71,7 +74,7 @@ def sizes(root: Path, folder: Path) -> dict[str, float]:
 
 
 def files(folder: Path) -> dict[str, float]:
-    """Return what a folder of many small files costs: seconds to make and list them, opened files a second."""
+    """Return the processor ms that a folder of many small files costs, a file: to write, list and open; and of one file."""
     many = folder / "many"
     many.mkdir()
     block = bytes(4096)
@@ -80,21 +83,23 @@ def files(folder: Path) -> dict[str, float]:
         for i in range(LISTED):
             (many / f"{i:08d}.png").write_bytes(block)
 
-    found = {"files": LISTED, "s to write them, 4 kB each": seconds(make)}
-    found["s to list names"] = seconds(lambda: sum(1 for _ in os.scandir(many)))
-    found["s to list as predict does"] = seconds(lambda: find_images(many, folder / "out"))
-    some = [many / f"{i:08d}.png" for i in np.random.default_rng(0).integers(0, LISTED, 5000)]
-    found["opened and read a second"] = len(some) / seconds(lambda: [path.read_bytes() for path in some])
+    found = {"write": processor(make) / LISTED}
+    found["names"] = processor(lambda: sum(1 for _ in os.scandir(many))) / LISTED
+    some = [many / f"{i:08d}.png" for i in np.random.default_rng(0).integers(0, LISTED, 2000)]
+    found["open and read"] = processor(lambda: [path.read_bytes() for path in some]) / len(some)
     whole = folder / "whole.tar"
     whole.write_bytes(block * len(some))
-    found["read a second out of one file"] = len(some) / seconds(lambda: in_pieces(whole, len(block)))
-    return rounded(found)
+    found["read out of one file"] = processor(lambda: in_pieces(whole, len(block))) / len(some)
+    begun = time.perf_counter()
+    found["list as predict does"] = processor(lambda: find_images(many, folder / "out")) / LISTED
+    found["list as predict does, s for all"] = time.perf_counter() - begun
+    return {"files": LISTED} | rounded(found)
 
 
 def driver() -> dict[str, float]:
     """Return the memory that the command itself needs, in bytes an image."""
     tracemalloc.start()
-    images = [Path(f"/data/drives/2030_01_01/drive_{i // 1000:05d}/{i % 1000:010d}.png") for i in range(20_000)]
+    images = [Path(f"/data/drives/2030_01_01/drive_{i // 1000:05d}/{i % 1000:010d}.png") for i in range(4_000)]
     tasks = label_tasks("folder", images)
     jobs = [Job(task.image, task.labels) for task in tasks]
     rows = [_packed(jobs[i : i + 8]) for i in range(0, len(jobs), 8)]
@@ -113,7 +118,7 @@ def prediction(root: Path, weights: Path, folder: Path) -> dict[str, float]:
     found["ms to predict, batches of 4"] = processor(
         lambda: predictions.extend(predictor.predict_many(images, batch=4))
     )
-    for name in ("depth_npy", "depth_png", "disparity", "panel", "labels", "uncertainty"):
+    for name in ("depth_npy", "depth_png", "disparity", "panel"):
         stems = [folder / name / str(i) for i in range(len(images))]
         jobs = list(zip(stems, images, predictions, strict=True))
         found[f"ms to write {name}"] = processor(
@@ -135,13 +140,6 @@ def in_pieces(path: Path, size: int) -> None:
 def kilobytes(paths: Sequence[Path]) -> float:
     """Return the size of files."""
     return sum(path.stat().st_size for path in paths) / 1000
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long it takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 def processor(work: Callable[[], object]) -> float:
