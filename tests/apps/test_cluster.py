@@ -40,10 +40,12 @@ def ray() -> Iterator[object]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as in workers with one core: the same bits
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not see the tests
-    settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    for _ in range(3):  # it gives up after 30 s, which a machine that others share may need
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    own = {"address": "local", "num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    settings = quiet | ({} if "RAY_ADDRESS" in os.environ else own)
+    for _ in range(3):  # it gives up after 15 s, which a machine that others share may need
         with suppress(Exception):
-            ray.init(address="local", num_cpus=2, object_store_memory=100 * 2**20, **settings)
+            ray.init(**settings)
             break
         ray.shutdown()
     assert ray.is_initialized()
