@@ -31,7 +31,7 @@ from semdepth.inference.outputs import SUFFIXES, write_prediction
 from semdepth.inference.predictor import load
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "scaling.json"
-LISTED, TIMED = 100_000, 8
+LISTED, TIMED = 20_000, 8
 PARTS = ("sizes", "driver", "predict", "files")
 
 

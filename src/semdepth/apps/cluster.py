@@ -275,9 +275,12 @@ def _ray(config: ClusterConfig) -> Iterator[Any]:
             ray.init(address=config.address, **quiet)
     except Exception as error:  # the guest's errors are many, down to a bare Exception; the mend is the same
         why = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"cluster.address {config.address}: no Ray there ({why}); use local, or start one: ray start --head"
-        ) from None
+        mend = (
+            "is the machine very busy? try again"
+            if config.address == "local"
+            else "start one: ray start --head, or use local"
+        )
+        raise InputError(f"cluster.address {config.address}: no Ray there ({why}); {mend}") from None
     try:
         _require_room(config, ray.nodes())
         yield ray
