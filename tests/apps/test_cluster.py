@@ -8,9 +8,10 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import torch
 from PIL import Image
 
 from semdepth import __version__
+from semdepth.apps import cluster
 from semdepth.apps.cli import main
 from semdepth.apps.cluster import ClusterConfig, Job, _Actor, deal_with, sweep
 from semdepth.apps.label_on_cluster import LabelWork, LabelWorker, label_on_cluster
@@ -133,9 +135,43 @@ def test_a_worker_killed_in_the_middle(ray: object, segmenter: Path, tmp_path: P
     assert times(images) == written
 
 
-@pytest.mark.slow
+class StandIn:
+    """Does in this process what Ray does in workers: the commands' own part can be tested where Ray does not start."""
+
+    def __init__(self) -> None:
+        self.data = self.DataContext = self
+        self.ActorPoolStrategy = dict
+
+    def get_current(self) -> "StandIn":
+        return self
+
+    def remote(self, **given: object) -> object:
+        return lambda kind: SimpleNamespace(remote=kind)
+
+    def from_items(self, rows: list, override_num_blocks: int) -> "StandIn":
+        self.rows = rows
+        return self
+
+    def map_batches(self, actor: type, fn_constructor_args: tuple, **given: object) -> "StandIn":
+        self.actor = actor(*fn_constructor_args)
+        return self
+
+    def iter_rows(self) -> Iterator[dict]:
+        for row in self.rows:
+            yield {k: v[0] for k, v in self.actor({k: [v] for k, v in row.items()}).items()}
+
+
+@pytest.fixture(params=["stand-in", pytest.param("ray", marks=pytest.mark.slow)])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "ray":
+        request.getfixturevalue("ray")
+        return
+    monkeypatch.setattr(cluster, "_ray", lambda config: nullcontext(StandIn()))
+    monkeypatch.setattr(cluster._Actor, "_begin", lambda actor, number: actor._ledger.begin(number))
+
+
 def test_predict_and_label_write_what_one_process_does(
-    ray: object, segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: None, segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, run = photos(tmp_path / "photos", 4), made_run(tmp_path / "run", tmp_path)
     (images / "x.png").write_bytes(b"no image")

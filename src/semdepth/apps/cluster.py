@@ -8,6 +8,7 @@ whatever dies (a worker, a machine, the command itself), the same command goes o
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -41,7 +42,7 @@ class ClusterConfig:
     """Where a large collection is worked on. All machines must see the images and the outputs at the same paths."""
 
     address: str = ""
-    """local: a Ray on this machine; auto: the cluster that it belongs to; or ray://HOST:10001; none: this process alone."""
+    """local: a Ray on this machine; auto: the cluster that it belongs to; or HOST:6379; none: this process alone."""
     workers: int = 1
     """Processes that hold the network, at most; those that there is room for begin at once."""
     cpus: float = 1
@@ -265,7 +266,7 @@ def _ray(config: ClusterConfig) -> Iterator[Any]:
     import ray
     import ray.data
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.address == "local":
         quiet |= {"num_cpus": math.ceil(config.workers * config.cpus), "include_dashboard": False}
         quiet |= {"object_store_memory": 200 * 2**20}  # only names and counts go through it
