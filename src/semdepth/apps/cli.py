@@ -44,6 +44,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "ray": "cluster",
 }
 """Module of an optional library → the extra that installs it."""
 

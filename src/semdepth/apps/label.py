@@ -23,6 +23,8 @@ from rich.progress import (
 from rich.text import Text
 
 from semdepth import visualise
+from semdepth.apps.cluster import ClusterConfig
+from semdepth.apps.label_on_cluster import LabelWork, label_on_cluster
 from semdepth.data.catalog import DataConfig, list_records
 from semdepth.data.label_files import (
     LabelTask,
@@ -33,7 +35,7 @@ from semdepth.data.label_files import (
     segmenter_record,
 )
 from semdepth.data.label_sets import ClassMap
-from semdepth.data.pseudo_labels import Precision, load_segmenter
+from semdepth.data.pseudo_labels import Precision, Segmenter, load_segmenter
 from semdepth.images import read_confidence, read_image, read_labels
 from semdepth.labels import CLASSES, IGNORE, NUM_CLASSES
 from semdepth.runtime import InputError, logger
@@ -45,6 +47,7 @@ SAMPLE = 40
 def label(
     data: DataConfig, segmenter: str = "", batch: int = 4, size: tuple[int, int] | None = None, train_ids: bool = False,
     precision: Precision = "float32", panels: int = 4, overwrite: bool = False, device: str = "auto",
+    cluster: ClusterConfig = ClusterConfig(),
 ) -> None:  # fmt: skip
     """Write noisy labels for a data set with a pretrained segmenter, beside the frames, where training looks for them.
 
@@ -54,6 +57,9 @@ def label(
     class names reach Cityscapes' 19: those of Cityscapes, Mapillary Vistas, ADE20K or COCO do. Every image that the data's
     options choose is labelled, neighbours or not: PNGs of trainIds (255 = no such class) and of their entropy, at the
     image's size. An interrupted run goes on with the same command. Images that cannot be read are passed over and named.
+
+    Collections too big for one machine go over a Ray cluster, and survive the death of its workers (docs/scaling.md).
+    Example: semdepth label --data.root DIR --segmenter ID --cluster.address auto --cluster.workers 16 --cluster.gpus 0.5
 
     Args:
         data: The frames, as for train; labels, offsets, height, width and ground truth are of no account.
@@ -65,6 +71,7 @@ def label(
         panels: So many images, evenly spread, are drawn with their labels and entropy, to look at.
         overwrite: Move labels that another segmenter wrote aside (replaced_1 beside them); else they are a reason to stop.
         device: auto, cpu, cuda, mps.
+        cluster: Workers on Ray in place of this process.
     """
     if not segmenter:
         raise InputError(
@@ -75,25 +82,53 @@ def label(
     require_place(data.name)
     tasks = label_tasks(data.name, [record.image for record in list_records(unlabelled(data))])
     folders = list(dict.fromkeys(task.folder for task in tasks))
-    loaded = load_segmenter(segmenter, device=device, size=size, train_ids=train_ids, precision=precision)
+    own = "cpu" if cluster.address else device
+    loaded = load_segmenter(segmenter, device=own, size=size, train_ids=train_ids, precision=precision)
     console = Console()
     _say(console, f"{segmenter} ({loaded.model_type}), its classes as Cityscapes':\n{mapping_lines(loaded.classes)}")
     for aside in claim_folders(folders, segmenter_record(loaded, import_module("semdepth").__version__), overwrite):
         logger.info("labels of another segmenter were moved to %s", aside)
-    waiting = [task for task in track(tasks, "looking for labels", console=console) if not task.is_done()]
-    failures: dict[LabelTask, InputError] = {}
-    with Progress(*_columns(), console=console) as bar:
-        shown = bar.add_task("labelling", total=len(tasks), completed=len(tasks) - len(waiting), new=0)
-        done = 0
-        for count in label_in_batches(loaded, waiting, batch, failures.__setitem__):
-            done += count
-            bar.update(shown, advance=count, new=done)
+    if cluster.address:
+        source = str(Path(segmenter).absolute()) if Path(segmenter).exists() else segmenter
+        work = LabelWork(source, loaded.identity, size, train_ids, precision, device)
+        new, failures = _on_cluster(console, cluster, work, tasks, batch)
+    else:
+        new, failures = _in_this_process(console, loaded, tasks, batch)
     written = [task for task in tasks if task not in failures]
     pictures = write_panels(written, panels)
-    report(console, written, len(waiting) - len(failures), folders, pictures, data)
+    report(console, written, new, folders, pictures, data)
     if failures:
         first = next(iter(failures.values()))
         raise InputError(f"{len(failures)} of {len(tasks)} images have no labels; the first: {first}")
+
+
+def _in_this_process(
+    console: Console, segmenter: Segmenter, tasks: Sequence[LabelTask], batch: int
+) -> tuple[int, dict[LabelTask, str]]:
+    """Return how many images were labelled, and why others could not be."""
+    waiting = [task for task in track(tasks, "looking for labels", console=console) if not task.is_done()]
+    failures: dict[LabelTask, str] = {}
+
+    def note(task: LabelTask, error: InputError) -> None:
+        failures[task] = str(error)
+
+    with Progress(*_columns(), console=console) as bar:
+        shown = bar.add_task("labelling", total=len(tasks), completed=len(tasks) - len(waiting), new=0)
+        done = 0
+        for count in label_in_batches(segmenter, waiting, batch, note):
+            done += count
+            bar.update(shown, advance=count, new=done)
+    return len(waiting) - len(failures), failures
+
+
+def _on_cluster(
+    console: Console, cluster: ClusterConfig, work: LabelWork, tasks: Sequence[LabelTask], batch: int
+) -> tuple[int, dict[LabelTask, str]]:
+    """Return the same of workers on Ray."""
+    tally = label_on_cluster(cluster, work, tasks, batch)
+    if tally.begun_again:
+        _say(console, f"{tally.begun_again} batches were begun again, since their worker died")
+    return tally.new, {t: tally.failed[t.image.absolute()] for t in tasks if t.image.absolute() in tally.failed}
 
 
 def unlabelled(data: DataConfig) -> DataConfig:

@@ -14,9 +14,12 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from semdepth.apps.cluster import ClusterConfig, Tally
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.predict_inputs import find_inputs
+from semdepth.apps.predict_on_cluster import PredictWork, digest_of, predict_on_cluster
 from semdepth.apps.predict_resume import is_done, note_settings
+from semdepth.hub import hub_address
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs, write_prediction
@@ -57,6 +60,7 @@ def predict(
     device: str = "auto", flip: bool = False, every: int = 1, batch: int = 8, stabilise: bool = False,
     camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
     fov_deg: float | None = None, max_depth: float | None = None, overwrite: bool = False,
+    cluster: ClusterConfig = ClusterConfig(),
 ) -> None:  # fmt: skip
     """Write the depth of images, of all images in folders and below, of videos, or of what a camera sees.
 
@@ -81,6 +85,10 @@ def predict(
     Point clouds and metres need the camera: its intrinsics, its field of view, or weights that know their own camera.
     Example: semdepth predict photo.jpg --weights RUN --save ply,glb --fov-deg 60
 
+    Collections too big for one machine go over a Ray cluster, and survive the death of its workers (docs/scaling.md): images
+    only; what is there is not done again.
+    Example: semdepth predict photos --weights RUN --cluster.address local --cluster.workers 2
+
     Args:
         inputs: Images, folders, quoted globs ('shots/**/*.jpg'), videos, webcam or webcam:1; all before the options.
         weights: A run folder (its best weights) or a weights file.
@@ -97,6 +105,7 @@ def predict(
         fov_deg: Horizontal field of view in degrees, in place of intrinsics.
         max_depth: Point clouds: leave out what is farther.
         overwrite: Predict again what is there already, as is done with a camera_height, and with videos, always.
+        cluster: Workers on Ray in place of this process.
     """
     for name, number in (("every", every), ("batch", batch)):
         if number < 1:
@@ -106,13 +115,23 @@ def predict(
         raise InputError("intrinsics and fov_deg serve metres and point clouds: give --camera_height or --save ply")
     Cameras(intrinsics, fov_deg)
     found = find_inputs(inputs, out)
+    if cluster.address and (found.videos or found.webcams or camera_height is not None):
+        raise InputError(
+            "cluster: takes images only, and no camera_height, which needs them in order; leave cluster out"
+        )
     path = find_weights(weights)
-    predictor = load(path, device)
+    predictor = load(path, "cpu" if cluster.address else device)
     cameras = cameras_of(predictor, intrinsics, fov_deg)
     job = Job(predictor, cameras, outputs, batch, flip, every, camera_height, max_depth)
     alone = len(found.images) + len(found.videos) + len(found.webcams) == 1
     failed = 0
-    if found.images:
+    if cluster.address:
+        source = str(weights) if weights and hub_address(weights) else str(path.absolute())
+        work = PredictWork(source, digest_of(source), outputs, flip, intrinsics, fov_deg, max_depth, device)
+        chosen = dict(list(found.images.items())[::every])
+        tally = predict_on_cluster(cluster, work, chosen, inputs, out, batch)
+        failed = _report(tally, len(chosen), len(found.images), out)
+    elif found.images:
         options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
                    "camera_height": camera_height}  # fmt: skip
         since = note_settings(out, path, options)
@@ -172,6 +191,18 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, out: Pat
     unit = "depth up to scale" if metric is None else metric.summary()
     _say(f"{len(missing) - failed} images{passed}, {unit}: {out}")
     return failed
+
+
+def _report(tally: Tally, chosen: int, given: int, out: Path) -> int:
+    """Say what a cluster did; return how many images failed, all of those given if all that were chosen."""
+    if len(tally.failed) == chosen:
+        return given
+    said = [f"{tally.new} images predicted"]
+    said += [f"{tally.there} were there"] if tally.there else []
+    said += [f"{len(tally.failed)} passed over"] if tally.failed else []
+    said += [f"{tally.begun_again} batches begun again, since their worker died"] if tally.begun_again else []
+    _say(f"{', '.join(said)}, depth up to scale: {out}")
+    return len(tally.failed)
 
 
 def predict_video(path: Path, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> None:

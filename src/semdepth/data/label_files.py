@@ -110,7 +110,17 @@ def write_labels(segmenter: Segmenter, tasks: Sequence[LabelTask]) -> None:
         InputError: if an image cannot be read or a file not be written.
     """
     for task, result in zip(tasks, segmenter.segment([read_image(task.image) for task in tasks]), strict=True):
-        _write(task, result)
+        write_result(task, result)
+
+
+def write_result(task: LabelTask, result: Segmentation) -> None:
+    """Write what a segmenter said of an image, the labels last: where they are, their entropy is too.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    write_png(task.entropy, result.entropy)
+    write_png(task.labels, result.labels)
 
 
 def label_in_batches(
@@ -140,7 +150,7 @@ def label_in_batches(
             images = _results(chunk, reading.popleft(), failed)
             results = segmenter.segment([pixels for _, pixels in images])
             _ = [done.result() for done in writing]
-            writing = [pool.submit(_write, task, r) for (task, _), r in zip(images, results, strict=True)]
+            writing = [pool.submit(write_result, task, r) for (task, _), r in zip(images, results, strict=True)]
             yield len(chunk)
         _ = [done.result() for done in writing]
     finally:
@@ -210,12 +220,6 @@ def _results(
         except InputError as error:
             failed(task, error)
     return found
-
-
-def _write(task: LabelTask, result: Segmentation) -> None:
-    """Write the labels last: where they are, their entropy is too."""
-    write_png(task.entropy, result.entropy)
-    write_png(task.labels, result.labels)
 
 
 def _owner(folder: Path) -> str | None:
