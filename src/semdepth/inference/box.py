@@ -7,7 +7,7 @@ from pathlib import Path
 
 from semdepth.runtime import InputError
 
-NAMES = {"rendered": "rendered.safetensors"}
+NAMES = {"rendered": "rendered.safetensors", "rendered-exact-depth": "rendered-exact-depth.safetensors"}
 """Name → file beside this package's ``weights/README.md``, which says how each was learnt and what it is worth."""
 DEFAULT = "rendered"
 """What is loaded where nothing is named."""
