@@ -25,3 +25,11 @@ def test_two_processes_train_and_resume(world: Path, tmp_path: Path) -> None:
     losses = [step for step, name, _ in read_curves(tmp_path / "run") if name == "train/loss"]
     assert losses == [2, 3]
     assert (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    script = "import sys; from semdepth.apps.cli import main; sys.exit(main(['--help']))"
+    shell = f'"{sys.executable}" -c "{script}" | true; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+    assert "Traceback" not in done.stderr
