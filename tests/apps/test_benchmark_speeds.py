@@ -26,8 +26,8 @@ def test_render(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_load(tmp_path: Path) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()
-    for i in range(16):
-        Image.fromarray(np.full((40, 60, 3), 10 * i, dtype=np.uint8)).save(frames / f"{i:04d}.png")
+    for i in range(130):  # two shards, one for each reader
+        Image.fromarray(np.full((40, 60, 3), i, dtype=np.uint8)).save(frames / f"{i:04d}.png")
     out = tmp_path / "out"
     assert main(["benchmark", "load", f"--data.root={frames}", "--rounds=1", f"--out={out}"]) == 0
     assert json.loads((out / "performance.json").read_text())["load"]["ours"] > 0

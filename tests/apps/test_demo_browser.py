@@ -49,6 +49,7 @@ def test_upload_result_probe_download(browser: Any, server: Server, tmp_path: Pa
     stem = photo.stem.replace(" ", "_")
     page.locator(f"#sd-slider img[src*='{stem}']").first.wait_for()
 
+    page.locator("#sd-slider img").first.scroll_into_view_if_needed()
     box = page.locator("#sd-slider img").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     page.locator("#sd-tip", has_text="up to scale").wait_for()

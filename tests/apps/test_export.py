@@ -160,7 +160,7 @@ def test_torch_programs_load_with_torch_alone(folder: Path, capsys: pytest.Captu
     network = exporting.ImageToDisparity(semdepth.load(folder / "depth.safetensors", "cpu").network)
     assert torch.allclose(module(image)[0], network(image)[0], rtol=1e-3)
     assert json.loads(json.loads(facts["semdepth.json"])["image_size"]) == [64, 96]
-    assert "torch.export.load" in complaint(["predict", str(out), str(folder / "images")], capsys)
+    assert "torch.export.load" in complaint(["predict", str(folder / "images"), "--weights", str(out)], capsys)
 
 
 def test_an_export_that_differs_is_not_kept(
@@ -219,7 +219,7 @@ def test_bad_files_are_one_line(
 ) -> None:
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(damage(dynamic.read_bytes()))
-    said = complaint(["predict", str(bad), str(dynamic.parent / "images")], capsys)
+    said = complaint(["predict", str(dynamic.parent / "images"), "--weights", str(bad)], capsys)
     assert says in said
     assert str(bad) in said
 

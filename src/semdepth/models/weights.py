@@ -227,6 +227,8 @@ def parse_header(path: Path, entry: str) -> WeightsHeader:
 
 def _config(raw: dict[str, Any]) -> NetworkConfig:
     """Rebuild the configuration; JSON knows no tuples. Fields that are not there keep their defaults."""
+    if not isinstance(raw, dict):
+        raise TypeError("the configuration is no object")
     widths = raw.get("decoder_channels", ())
     if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
         raise ValueError(f"decoder_channels {str(widths)[:80]}")
