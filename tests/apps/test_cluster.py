@@ -37,6 +37,10 @@ LOCAL = ["--cluster.address=local", "--cluster.workers=2"]
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[object]:
+    if not os.environ.get("SEMDEPTH_RAY"):
+        pytest.skip(
+            "RAY NOT STARTED: its tests take minutes of two cores; SEMDEPTH_RAY=1 pytest tests/apps/test_cluster.py"
+        )
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = pytest.importorskip("ray", reason="RAY MISSING (semdepth[cluster]): work on clusters NOT tested")
     before = torch.get_num_threads()
