@@ -13,7 +13,7 @@ def test_the_seed_decides() -> None:
     assert style_of(VARIED, 3) == style_of(VARIED, 3)
     first, second = style_of(VARIED, 3), style_of(VARIED, 4)
     same = {f.name for f in fields(first) if getattr(first, f.name) == getattr(second, f.name)}
-    assert same <= {"focal", "focal_vertical", "floors"}
+    assert same <= {"focal", "focal_vertical", "floors", "two_lanes"}
 
 
 def test_named_styles_do_not_vary() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semdepth.data.appearance import GREY, another_camera
 from semdepth.geometry.camera import flip_intrinsics
 from semdepth.geometry.zoom import resample, zoom_intrinsics, zoom_matrix
 from semdepth.labels import IGNORE
@@ -17,8 +18,6 @@ from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
 
-GREY = (0.299, 0.587, 0.114)
-"""Weights of R, G, B in luma (ITU-R BT.601)."""
 _YIQ_FROM_RGB = np.array([GREY, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)])
 
 
@@ -38,6 +37,9 @@ class AugmentConfig:
     """Saturation is multiplied by a factor in [1 − this, 1 + this]."""
     hue: float = 0.1
     """Hue is turned by an angle in [−this, this], in turns."""
+    camera: float = 0.0
+    """Probability of showing the networks a sample as another camera would: tone, contrast, light, sharpness, noise, no colours.
+    For networks that learn from rendered pictures and are to see photographs."""
     zoom: float = 0.0
     """Probability of zooming into a sample: a random crop, enlarged, with its intrinsics, labels and sources."""
     second_view: bool = False
@@ -46,7 +48,7 @@ class AugmentConfig:
     """Largest zoom: into a sample by a factor in [1, this]; of the second view in [1/this, this]."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "brightness", "contrast", "saturation", "zoom"):
+        for name in ("flip", "jitter", "brightness", "contrast", "saturation", "camera", "zoom"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"{name} {getattr(self, name)}: must lie in [0, 1]")
         if not 0.0 <= self.hue <= 0.5:
@@ -226,6 +228,10 @@ def augment(batch: FrameBatch, generator: torch.Generator, config: AugmentConfig
         batch = zoom(batch, random_zoom(zooms[:, 1:], config.zoom_factor, 1.0, size), zooms[:, 0] < config.zoom)
     if config.jitter:
         batch = _jitter(batch, draws[:, 1:], config)
+    if config.camera:
+        if batch.seen_target is None:
+            batch = replace(batch, seen_target=batch.target, seen_sources=batch.sources)
+        batch = another_camera(batch, generator, config.camera, share)
     if config.second_view:
         views = share.draw(len(batch), 3, generator=generator)
         matrix = random_zoom(views, config.zoom_factor, 1 / config.zoom_factor, size).to(batch.target.device)

@@ -57,7 +57,7 @@ class Layout:
 
 def draw_layout(style: Style, rng: np.random.Generator, is_complex: bool) -> Layout:
     """Draw a road's cross-section."""
-    lanes = 2 if rng.uniform() < (0.35 if is_complex else 0.15) else 1
+    lanes = 2 if rng.uniform() < style.two_lanes[is_complex] else 1
     tram = rng.uniform() < (0.3 if is_complex else 0.06)
     return Layout(
         lane=float(rng.uniform(*style.lane)),

@@ -17,6 +17,8 @@ Array = npt.NDArray[np.float64]
 
 FRAME_TIME = 0.1
 """Seconds between frames (KITTI's 10 Hz)."""
+BRAKING = 2.0
+"""Metres over which a drive that ends comes to rest."""
 BEHIND = 120.0
 """Metres of road behind the start."""
 
@@ -120,8 +122,10 @@ class Route:
 class EgoMotion:
     """The speed of the camera's car: cruising, braking before bends, in some drives stopping."""
 
-    def __init__(self, seed: int, route: Route, min_speed: float, max_speed: float) -> None:
+    def __init__(self, seed: int, route: Route, min_speed: float, max_speed: float, end: float = math.inf) -> None:
+        """Plan a drive that comes to rest at s = ``end``."""
         self._rng = np.random.default_rng([seed, 2])
+        self.end = end
         self._route = route
         self._range = (min_speed, max_speed)
         self._stops = self._rng.uniform() < 0.45
@@ -155,4 +159,9 @@ class EgoMotion:
         while len(self._s) < float(np.max(frame)) + 2:
             self._step()
         grid = np.arange(len(self._s))
-        return np.interp(frame, grid, self._s), np.interp(frame, grid, self._speed)
+        s, speed = np.interp(frame, grid, self._s), np.interp(frame, grid, self._speed)
+        if self.end == math.inf:
+            return s, speed
+        # As s, far before the end; then ever slower towards it.
+        left = (self.end - s) / BRAKING
+        return self.end - BRAKING * np.logaddexp(0.0, left), speed / (1.0 + np.exp(-left))

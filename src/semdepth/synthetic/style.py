@@ -30,6 +30,9 @@ class WorldConfig:
     """Fastest cruising speed in m/s."""
     traffic: float = 1.0
     """Scales the number of moving vehicles and people; 0: nothing moves but the camera."""
+    frozen: bool = False
+    """Stop time for all but the camera: traffic stands where it would drive, and the camera stops behind it. View synthesis
+    takes the world to stand still; here it does, and cars are learnt like houses."""
     noise: float = 1.0
     """Scales the sensor's noise; 0: none."""
     anti_alias: bool = True
@@ -85,6 +88,12 @@ class Style:
     """Storeys of town houses."""
     bricks: float
     """Share of the town houses built of bricks."""
+    two_lanes: tuple[float, float] = (0.15, 0.35)
+    """Share of the roads with two lanes each way, of simple and of complex scenes."""
+    heavy: float = 0.0
+    """Share of the moving vehicles that are large: buses, box and tank lorries; 0: about a seventh, no tank lorry."""
+    gap: float = 1.0
+    """Scales the distance between vehicles that follow each other."""
 
 
 STYLES: dict[str, Style] = {

@@ -6,6 +6,7 @@ speed, and the car ahead does what the camera's car will do a moment later, so n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,7 +76,10 @@ class Traffic:
         rng = np.random.default_rng([world.seed, 6])
         layout, amount = world.layout, world.config.traffic
         busy = 1.0 if layout.complex else 0.35
+        self._time = 0.0 if world.config.frozen else FRAME_TIME
         self._leaders = int(amount > 0 and rng.uniform() < (0.75 if layout.complex else 0.4)) * int(rng.integers(1, 4))
+        if world.config.frozen:
+            self._leaders = 0 if world.ego.end == math.inf else max(self._leaders, 1)
         self._lag = rng.uniform(9, 22)
         self._streams: list[Stream] = []
         if amount == 0:
@@ -85,10 +89,12 @@ class Traffic:
             return min(share * amount, 0.95)
 
         for lane in range(layout.lanes):
-            speed = -rng.uniform(6, 13)
-            self._add(-layout.lane_centre(lane), speed, (24.0, 4.0), taken(0.55 * busy), self._vehicle)
+            speed, gap = -rng.uniform(6, 13), world.style.gap
+            gaps = (24.0 * gap, 4.0 * gap)
+            self._add(-layout.lane_centre(lane), speed, gaps, taken(0.55 * busy), self._vehicle)
             if lane != layout.ego_lane:
-                self._add(layout.lane_centre(lane), rng.uniform(5, 14), (26.0, 4.0), taken(0.5 * busy), self._vehicle)
+                gaps = (26.0 * gap, 4.0 * gap)
+                self._add(layout.lane_centre(lane), rng.uniform(5, 14), gaps, taken(0.5 * busy), self._vehicle)
         if layout.median:
             self._add(-0.0, -rng.uniform(5, 9), (90.0, 20.0), taken(0.7), self._tram)
         if layout.cycle:
@@ -104,7 +110,11 @@ class Traffic:
         self._streams.append(Stream(len(self._streams), d, speed, *gaps, share, make))
 
     def _vehicle(self, rng: np.random.Generator) -> tuple[list[Prim], float]:
-        kind, paint = rng.uniform(), self.world.paint(rng)
+        kind, paint, heavy = rng.uniform(), self.world.paint(rng), self.world.style.heavy
+        if heavy and rng.uniform() < heavy:
+            large = vehicles.bus if kind < 0.3 else vehicles.truck if kind < 0.6 else vehicles.tank_lorry
+            made, length, _ = large(rng, paint)
+            return made, length
         if kind < 0.08:
             return vehicles.motorcycle(rng, paint, ridden=True), 2.2
         if kind < 0.15:
@@ -145,8 +155,8 @@ class Traffic:
         objects = len(found)
         owner = np.repeat(np.arange(objects), [len(f[0].kind) for f in found]) if found else np.zeros(0, dtype=np.int64)
         leader = np.array([f[1] >= _LEADER for f in found], dtype=bool)
-        moving = np.ones(s.shape, dtype=bool)
-        if leader.any():
+        moving = np.full(s.shape, not self.world.config.frozen)
+        if leader.any() and not self.world.config.frozen:
             speeds = [self.world.ego.at(frames + self._lag * (f[1] - _LEADER + 1))[1] for f in found if f[1] >= _LEADER]
             moving[:, leader] = np.stack(speeds, axis=1) > 0.05
         d = np.array([f[3] for f in found], dtype=np.float64)
@@ -162,7 +172,7 @@ class Traffic:
         )
 
     def _of_stream(self, stream: Stream, frames: Array, ego: Array) -> list[Found]:
-        travelled = stream.speed * FRAME_TIME * frames
+        travelled = stream.speed * self._time * frames
         low, high = float((ego - BACK - travelled).min()), float((ego + AHEAD - travelled).max())
         found = []
         for place in range(int(low // stream.spacing) - 1, int(high // stream.spacing) + 2):
@@ -192,7 +202,10 @@ class Traffic:
         for index in range(self._leaders):
             made, length = self._object(_LEADER + index, self._vehicle)
             gap += length / 2 + 4.0
-            s = self.world.ego.at(frames + self._lag * (index + 1))[0] + gap
+            if self.world.config.frozen:
+                s = np.full_like(frames, self.world.ego.end + gap)
+            else:
+                s = self.world.ego.at(frames + self._lag * (index + 1))[0] + gap
             gap += length / 2
             found.append((made, _LEADER + index, s, self.world.layout.lane_centre(self.world.layout.ego_lane)))
         return found

@@ -26,7 +26,7 @@ def vary(style: Style, rng: np.random.Generator) -> Style:
     lane = rng.uniform(2.8, 3.6)
     sun = rng.uniform(0.5, 1.4) * np.array(_tint(rng, 0.12))
     ambient = rng.uniform(0.35, 0.7) * np.array(_tint(rng, 0.12))
-    storeys = int(rng.integers(1, 5))
+    storeys = int(rng.integers(2, 5))  # a house has a ground floor and at least one above
     low = rng.uniform(0.2, 1.1)
     clouds = rng.uniform(0.0, 0.8)
     haze = rng.uniform(150.0, 900.0)
@@ -52,6 +52,9 @@ def vary(style: Style, rng: np.random.Generator) -> Style:
         lane=(float(lane), float(lane + 0.3)),
         floors=(storeys, storeys + int(rng.integers(2, 7))),
         bricks=float(rng.uniform(0.0, 0.7)),
+        two_lanes=(0.4, 0.6),
+        heavy=float(rng.uniform(0.05, 0.5)),
+        gap=float(rng.uniform(0.7, 1.2)),
     )
 
 

@@ -114,6 +114,35 @@ def truck(rng: np.random.Generator, paint: Vector) -> tuple[list[Prim], float, f
     return prims + _wheels(label, width / 2 - 0.16, (-length * 0.34, length * 0.33), 0.48, 0.3), length, width
 
 
+def tank_lorry(rng: np.random.Generator, paint: Vector) -> tuple[list[Prim], float, float]:
+    """Return a lorry with a round tank, often white or of bare metal, its length and its width."""
+    label = TRAIN_ID["truck"]
+    length, width, cab = rng.uniform(7.5, 10.5), rng.uniform(2.3, 2.5), 2.0
+    radius, up = rng.uniform(0.95, 1.15), rng.uniform(1.85, 2.05)
+    grey = rng.uniform(0.3, 0.9)
+    shell = Surface((grey, grey, grey) if rng.uniform() < 0.7 else paint, texture.PAINT, rng.uniform(0.5, 2.0))
+    screen = panes((9, 9, 0), ((width - 0.3) / 9, 0.8 / 9, 0), (0.12, 0.85, 0), _GLASS)
+    windows = panes((9, 9, 0), (0.9 / 9, 0.7 / 9, 0), (0.6, 0.9, 0), _GLASS)
+    tank, back = length - cab - 0.3, -cab / 2 - 0.1
+    dark = Surface((0.04, 0.04, 0.045), texture.ASPHALT)
+    prims = [
+        box(
+            label,
+            Surface(paint, texture.PAINT, x=windows, z=screen),
+            (width - 0.1, 2.1, cab),
+            up=0.55,
+            z=length / 2 - cab / 2,
+        ),
+        cylinder(label, shell, radius, tank, up=up, z=back, axis="z"),
+        box(label, dark, (width * 0.7, 0.4, length * 0.97), up=0.55),
+        box(label, _STEEL, (0.5, 0.06, tank * 0.8), up=up + radius - 0.01, z=back),
+    ]
+    prims += [
+        cylinder(label, _STEEL, radius + 0.015, 0.08, up=up, z=back + tank * s, axis="z") for s in (-0.3, 0.0, 0.3)
+    ]
+    return prims + _wheels(label, width / 2 - 0.16, (-length * 0.36, length * 0.33), 0.48, 0.3), length, width
+
+
 def bus(rng: np.random.Generator, paint: Vector, name: str = "bus") -> tuple[list[Prim], float, float]:
     """Return a bus (or, called ``train``, one car of a tram), its length and its width."""
     label = TRAIN_ID[name]

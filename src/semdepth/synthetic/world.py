@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,12 @@ from .style import Look, Style, WorldConfig, draw_look
 from .variety import style_of
 
 Array = npt.NDArray[np.float64]
+
+
+def _queue(seed: int, config: WorldConfig) -> float:
+    """Return where the camera's way ends: behind cars that stand in our lane, in three of four frozen worlds."""
+    rng = np.random.default_rng([seed, 10])
+    return float(rng.uniform(4, 45)) if config.frozen and rng.uniform() < 0.75 else math.inf
 
 
 class World:
@@ -28,7 +36,7 @@ class World:
         self.look: Look = draw_look(self.style, rng, config.noise)
         self.density = self.style.density * (rng.uniform(0.8, 1.2) if is_complex else rng.uniform(0.15, 0.4))
         self.route = Route(seed, max(26.0, self.layout.edge + 8), bends=rng.uniform(0.2, 0.7))
-        self.ego = EgoMotion(seed, self.route, config.min_speed, config.max_speed)
+        self.ego = EgoMotion(seed, self.route, config.min_speed, config.max_speed, end=_queue(seed, config))
         self.crossings = Crossings(seed, self.route, self.layout, share=0.75)
         self.phases: Array = rng.uniform(0, 2 * np.pi, 16)
         self._blocks: dict[int, Placed] = {}
