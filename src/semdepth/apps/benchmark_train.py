@@ -18,6 +18,7 @@ from semdepth.apps.benchmark_roofline import Work, count_work, measure_ceilings
 from semdepth.apps.benchmark_turns import Turns, open_reference, peak_memory, take_turns
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.data.transforms import to_unit_range
+from semdepth.models.decoder import convolve_plainly
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError, choose_device
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
@@ -108,6 +109,7 @@ def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> C
 
 def _reference(learner: Learner, frames: FrameBatch, sigmas: tuple[Tensor, ...], motion: Tensor) -> Contestant:
     code = open_reference("training")
+    convolve_plainly(learner)
     optimiser = torch.optim.Adam(learner.parameters(), lr=1e-4)
     sources = list(frames.sources.unbind(1))
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semdepth.models.doubling import double_and_convolve
+
 NUM_SCALES = 4
 """Predictions are made at strides 1, 2, 4, 8: scale k = 0 … 3."""
 ROWS = 17
@@ -21,8 +23,11 @@ def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 class DecoderStage(nn.Module):
     """Convolve, double the size, join the encoder's feature of that size, convolve (Godard et al. 2019, supplement).
 
-    Both convolutions are 3×3 with reflection padding and ELU.
+    Both convolutions are 3×3 with reflection padding and ELU. On a CPU the doubled feature is never made (``doubling``).
     """
+
+    by_phases: bool = True
+    """False: always the plain way."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         """Build a stage; ``skip_channels`` 0 means that the encoder has no feature of the doubled size."""
@@ -32,8 +37,24 @@ class DecoderStage(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """(B, in, h, w) and (B, skip, 2h, 2w) or None → (B, out, 2h, 2w)."""
-        x = F.interpolate(F.elu(self.reduce(x)), scale_factor=2.0, mode="nearest")
-        return F.elu(self.merge(x if skip is None else torch.cat((x, skip), dim=1)))
+        x = F.elu(self.reduce(x))
+        # A GPU's own convolution beats four small ones, and what is exported shall be as simple as it can be.
+        if not self.by_phases or x.device.type != "cpu" or torch.compiler.is_compiling():
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            return F.elu(self.merge(x if skip is None else torch.cat((x, skip), dim=1)))
+        weight, bias = self.merge.weight, self.merge.bias
+        if skip is None:
+            return F.elu(double_and_convolve(x, weight, bias))
+        below, beside = weight.split((x.shape[1], skip.shape[1]), dim=1)
+        beside_sum = F.conv2d(F.pad(skip, (1, 1, 1, 1), mode="reflect"), beside, bias)
+        return F.elu(double_and_convolve(x, below) + beside_sum)
+
+
+def convolve_plainly(network: nn.Module) -> None:
+    """Make every decoder stage of a network go the plain way, for comparison."""
+    for module in network.modules():
+        if isinstance(module, DecoderStage):
+            module.by_phases = False
 
 
 class PyramidDecoder(nn.Module):
