@@ -120,7 +120,8 @@ def spread(runs: int) -> None:
                 if first <= step <= last
                 for value in [plain[step][name]]
             )
-            for name in plain[1]
+            for name in plain[STEPS]
+            if name in plain[first]
         }
         print(f"steps {first}-{last}: " + "  ".join(f"{name} {value:.1e}" for name, value in worst.items()), flush=True)
         first = last + 1

@@ -18,8 +18,8 @@ from semdepth.training.trainer import Trainer
 
 from .golden import ROWS, STEPS, STORED, Row, losses
 
-TOLERANCE = {5: 5e-6, 10: 1e-4, 50: 0.05, STEPS: 0.15}
-"""Largest relative difference up to and with a step."""
+TOLERANCE = {5: 5e-6, 10: 1e-4, 50: 0.05, STEPS: 0.35}
+"""Largest relative difference up to and with a step; twice what rounding alone makes of such a run, or more."""
 FORMULAS = 10
 """Steps after which a changed formula must have shown."""
 NOTHING = 0.02
