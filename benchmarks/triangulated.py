@@ -2,9 +2,10 @@
 
     python benchmarks/triangulated.py SEQUENCE POSES WEIGHTS [WEIGHTS ...]
 
-SEQUENCE: a folder of KITTI odometry's layout with calib.txt and image_0; POSES: its file of poses. Optical flow (OpenCV's DIS) finds
-each pixel in the frames before and after; its depth is the one that fits both. Kept is what flow finds both ways, what lands within 0.7
-pixel in both, and moves by at least five pixels against what is infinitely far. The scene must stand still.
+SEQUENCE: a folder of KITTI odometry's layout with calib.txt and image_0; POSES: its file of poses. Optical flow (OpenCV's
+DIS) finds each pixel in the frames before and after; its depth is the one that fits both. Kept is what flow finds both ways,
+what lands within 0.7 pixel in both, and moves by at least five pixels against what is infinitely far. The scene must stand
+still.
 """
 
 import argparse
