@@ -20,7 +20,8 @@ from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
 from semdepth.training.checkpoint import clear_leftovers, load_checkpoint, save_checkpoint
 from semdepth.training.interrupt import Interrupt
-from semdepth.training.objective import Learner, Objective, ObjectiveConfig
+from semdepth.training.objective import Learner, Objective
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
