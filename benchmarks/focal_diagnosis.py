@@ -26,8 +26,10 @@ from semdepth.geometry.shift import picture_shift
 from semdepth.inference.predictor import find_weights, trained_intrinsics
 from semdepth.models.network import NetworkConfig
 from semdepth.models.weights import load_depth_network, load_pose_network
-from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
-from semdepth.training.objective import Learner, ObjectiveConfig
+from semdepth.structures import FrameBatch, stack_frames
+from semdepth.training.objective import Learner
+from semdepth.training.objective_config import ObjectiveConfig
+from semdepth.training.view_synthesis import view_synthesis
 
 RANGE = (0.1, 100.0)
 SMALL = NetworkConfig(encoder="resnet10-small", pose_encoder="resnet10-small", fusion="depth-only")
@@ -67,8 +69,8 @@ def loss_at(batch: FrameBatch, factor: float) -> float:
     motion[..., :3, :3] = axis_angle_to_matrix(axis_angles(motion) / factor)
     motion[..., :2, 3] /= factor
     camera[:, :2, :2] *= factor
-    learner = Learner(SMALL, ObjectiveConfig(full_resolution=False))
-    return float(learner.view_synthesis(replace(batch, intrinsics=camera), NetworkOutput(scales), motion).photometric)
+    config, believed = ObjectiveConfig(full_resolution=False), replace(batch, intrinsics=camera)
+    return float(view_synthesis(believed, scales, motion, config, RANGE).photometric)
 
 
 def against(name: str, found: Tensor, true: Tensor, unit: str) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from semdepth.apps.cli import main as semdepth
-from semdepth.apps.cluster import Job, _packed
+from semdepth.apps.cluster import _packed
+from semdepth.apps.cluster_jobs import Job
 from semdepth.apps.predict_inputs import find_images
 from semdepth.data.label_files import label_tasks
 from semdepth.images import read_image

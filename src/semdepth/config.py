@@ -9,7 +9,7 @@ from semdepth.data.catalog import DataConfig
 from semdepth.data.transforms import AugmentConfig
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
-from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.setup import TrainerConfig
 

@@ -12,7 +12,8 @@ from semdepth.apps.benchmark_train import rendered_batch
 from semdepth.apps.cli import main
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch
-from semdepth.training.objective import Learner, ObjectiveConfig
+from semdepth.training.objective import Learner
+from semdepth.training.objective_config import ObjectiveConfig
 
 from .test_bad_input import complaint
 

@@ -22,7 +22,8 @@ from PIL import Image
 from semdepth import __version__
 from semdepth.apps import cluster
 from semdepth.apps.cli import main
-from semdepth.apps.cluster import ClusterConfig, Job, _Actor, deal_with, sweep
+from semdepth.apps.cluster import ClusterConfig, _Actor
+from semdepth.apps.cluster_jobs import Job
 from semdepth.apps.label_on_cluster import LabelWork, LabelWorker, label_on_cluster
 from semdepth.apps.predict_on_cluster import RECORD, PredictWork, claim
 from semdepth.data.label_files import label_in_batches, label_tasks
@@ -210,48 +211,6 @@ def test_predict_and_label_write_what_one_process_does(
     assert contents(tmp_path / "second") == contents(tmp_path / "first")
 
 
-class Counting:
-    """Writes a byte for an image, and what it was computed with."""
-
-    def __init__(self) -> None:
-        self.computed: list[int] = []
-
-    def is_done(self, job: Job) -> bool:
-        return job.place.exists()
-
-    def compute(self, images: list) -> list[int]:
-        self.computed.append(len(images))
-        return [len(images)] * len(images)
-
-    def write(self, job: Job, pixels: object, result: int) -> None:
-        job.place.write_text(str(result))
-
-
-def test_a_chunk_is_computed_whole_and_written_where_it_is_missing(tmp_path: Path) -> None:
-    images = photos(tmp_path / "photos", 3)
-    jobs = [Job(images / f"{i}.png", tmp_path / str(i)) for i in range(3)]
-    jobs[0].place.write_text("old")
-    worker = Counting()
-    assert deal_with(worker, jobs).new == 2
-    assert [job.place.read_text() for job in jobs] == ["old", "3", "3"]
-    report = deal_with(worker, jobs, lambda: pytest.fail("there is nothing to begin"))
-    assert (report.there, worker.computed) == (3, [3])
-    jobs[1].image.write_bytes(b"no image")
-    jobs[1].place.unlink()
-    report = deal_with(worker, jobs, lambda: 2)
-    assert (report.new, report.there, report.begun_again) == (0, 2, 1)
-    assert [image for image, _ in report.failed] == [str(jobs[1].image)]
-
-
-def test_images_that_kill_every_worker_are_given_up(tmp_path: Path) -> None:
-    jobs = [Job(tmp_path / "bomb.png", tmp_path / "out")]
-    worker = Counting()
-    ((image, why),) = deal_with(worker, jobs, lambda: 4).failed
-    assert image.endswith("bomb.png")
-    assert "given up, 3 workers died" in why
-    assert not worker.computed
-
-
 def test_workers_refuse_what_differs_from_the_command(segmenter: Path, tmp_path: Path) -> None:
     work = LabelWork(str(segmenter), "another", device="cpu")
     for version, hint in ((__version__, "another one than this"), ("0.0", "install the same")):
@@ -260,14 +219,6 @@ def test_workers_refuse_what_differs_from_the_command(segmenter: Path, tmp_path:
     run = made_run(tmp_path / "run", tmp_path)
     with pytest.raises(InputError, match="other weights than this"):
         PredictWork(str(run), "another", ("depth_npy",), device="cpu").start()
-
-
-def test_only_unfinished_files_of_our_own_are_swept(tmp_path: Path) -> None:
-    names = [".1.png.abc_efgh", ".1_depth.npy.abcdefgh.npy", ".2.png.abcdefgh", "1.png", "1_depth.npy", ".hidden.png"]
-    for name in names:
-        (tmp_path / name).touch()
-    sweep([tmp_path / "1.png", tmp_path / "1_depth.npy", tmp_path / "gone" / "1.png"])
-    assert {p.name for p in tmp_path.iterdir()} == set(names[2:])
 
 
 def test_a_folder_of_other_things_is_not_claimed(tmp_path: Path) -> None:

@@ -4,27 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spoilt_drives as spoilt
 from PIL import Image, ImageFilter
 
 from semdepth.data.audit import audit, recognise
 from semdepth.data.catalog import DataConfig
 from semdepth.data.findings import evenly, from_error
-from semdepth.labels import CLASSES, palette
 from semdepth.runtime import InputError
-
-SHAPE = (24, 80)
 
 
 @pytest.fixture
 def drive(raw_drive) -> Path:
     """A drive of six frames with labels, entropy and exact truth, whose camera moves sideways."""
     folder = raw_drive(frames=6, exact=True)
-    noise = np.random.default_rng(0).integers(0, 256, (SHAPE[0], 200, 3), dtype=np.uint8)
+    height, width = spoilt.SHAPE
+    noise = np.random.default_rng(0).integers(0, 256, (height, 200, 3), dtype=np.uint8)
     strip = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1))
     for i in range(6):
-        entropy = np.random.default_rng(i).integers(0, 90, SHAPE, dtype=np.uint8)
+        entropy = np.random.default_rng(i).integers(0, 90, (height, width), dtype=np.uint8)
         Image.fromarray(entropy).save(folder / "segmentation_02" / "entropy" / f"{i:010d}.png")
-        strip.crop((6 * i, 0, 6 * i + SHAPE[1], SHAPE[0])).save(folder / "image_02" / "data" / f"{i:010d}.png")
+        strip.crop((6 * i, 0, 6 * i + width, height)).save(folder / "image_02" / "data" / f"{i:010d}.png")
     return folder
 
 
@@ -49,146 +48,38 @@ def test_a_ready_folder_has_no_problem(drive):
     assert found["motion"].text == "the camera stands in 0 of 4 pairs of frames"
 
 
-def labels(drive: Path, change) -> None:
-    for path in sorted((drive / "segmentation_02" / "data").iterdir()):
-        Image.fromarray(change(np.array(Image.open(path)))).save(path)
-
-
-def raw_ids(drive):
-    ids = np.array([c.label_id for c in CLASSES], dtype=np.uint8)
-    labels(drive, lambda values: ids[values])
-
-
-def colours(drive):
-    labels(drive, lambda values: palette()[values])
-
-
-def other_colours(drive):
-    labels(drive, lambda values: np.repeat(values[..., None] * 3 + 1, 3, axis=2))
-
-
-def value_37(drive):
-    labels(drive, lambda values: np.where(values == 3, 37, values).astype(np.uint8))
-
-
-def all_ignored(drive):
-    labels(drive, lambda values: np.full_like(values, 255))
-
-
-def two_classes(drive):
-    labels(drive, lambda values: (values > 9).astype(np.uint8))
-
-
-def small_labels(drive):
-    labels(drive, lambda values: values[::2, ::2])
-
-
-def no_labels(drive):
-    shutil.rmtree(drive / "segmentation_02")
-
-
-def swapped_entropy(drive):
-    for path in (drive / "segmentation_02" / "entropy").iterdir():
-        Image.fromarray(255 - np.array(Image.open(path))).save(path)
-
-
-def constant_entropy(drive):
-    for path in (drive / "segmentation_02" / "entropy").iterdir():
-        Image.new("L", SHAPE[::-1], 0).save(path)
-
-
-def small_entropy(drive):
-    for path in (drive / "segmentation_02" / "entropy").iterdir():
-        Image.new("L", (40, 12)).save(path)
-
-
-def truncated_image(drive):
-    path = drive / "image_02" / "data" / "0000000002.png"
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def image_of_another_size(drive):
-    Image.new("RGB", (40, 12)).save(drive / "image_02" / "data" / "0000000002.png")
-
-
-def calibration_of_another_size(drive):
-    file = drive.parent / "calib_cam_to_cam.txt"
-    file.write_text(
-        file.read_text().replace("S_rect_02: 80 24", "").replace("50 0 39.5 0 0 50 11.5", "100 0 80 0 0 100 23")
-    )
-
-
-def focal_length_in_millimetres(drive):
-    file = drive.parent / "calib_cam_to_cam.txt"
-    file.write_text(file.read_text().replace("50 0 39.5 0 0 50", "4 0 39.5 0 0 4"))
-
-
-def oblong_pixels(drive):
-    file = drive.parent / "calib_cam_to_cam.txt"
-    file.write_text(file.read_text().replace("50 0 39.5 0 0 50", "50 0 39.5 0 0 70"))
-
-
-def cropped_images(drive):
-    for path in (drive / "image_02" / "data").iterdir():
-        Image.open(path).crop((0, 0, 60, 24)).save(path)
-
-
-def standing_camera(drive):
-    for i in range(1, 6):
-        shutil.copy(drive / "image_02/data/0000000000.png", drive / f"image_02/data/{i:010d}.png")
-
-
-def stopping_camera(drive):
-    for i in range(2, 6):
-        shutil.copy(drive / "image_02/data/0000000001.png", drive / f"image_02/data/{i:010d}.png")
-
-
-def blank_images(drive):
-    for path in (drive / "image_02" / "data").iterdir():
-        Image.new("RGB", SHAPE[::-1]).save(path)
-
-
-def empty_truth(drive):
-    for path in (drive / "depth_02" / "data").iterdir():
-        Image.fromarray(np.zeros(SHAPE, np.uint16)).save(path)
-
-
-def truth_in_centimetres(drive):
-    for path in (drive / "depth_02" / "data").iterdir():
-        Image.fromarray(np.full(SHAPE, 65000, np.uint16)).save(path)
-
-
-def eight_bit_truth(drive):
-    for path in (drive / "depth_02" / "data").iterdir():
-        Image.new("L", SHAPE[::-1], 9).save(path)
-
-
 @pytest.mark.parametrize(
     ("spoil", "topic", "state", "says", "mend"),
     [
-        (raw_ids, "labels", "problem", "raw Cityscapes ids", "convert them to trainIds"),
-        (colours, "labels", "problem", "Cityscapes' colours", "labelTrainIds"),
-        (other_colours, "labels", "problem", "holds colours, not classes", "trainIds"),
-        (value_37, "labels", "problem", "4 of 4 cannot be used", "only trainIds 0–18"),
-        (all_ignored, "labels", "problem", "255 (ignore)", "write them again"),
-        (two_classes, "labels", "warning", "2 classes", "look at some"),
-        (small_labels, "labels", "problem", "is 40×12", "must have its size"),
-        (no_labels, "labels", "problem", "no label PNGs", "set labels: none"),
-        (swapped_entropy, "confidence", "warning", "on average 0.17", "or the reverse?"),
-        (constant_entropy, "confidence", "warning", "the same everywhere", "write them again"),
-        (small_entropy, "confidence", "problem", "is 40×12", "must have its size"),
-        (truncated_image, "images", "problem", "1 of 6 cannot be read", "copy or write it again"),
-        (image_of_another_size, "images", "problem", "differ in size: 80×24, 40×12", "resize them alike"),
-        (calibration_of_another_size, "intrinsics", "problem", "cx 80.0", "about 160×46"),
-        (focal_length_in_millimetres, "intrinsics", "problem", "fx 4.0", "not in mm"),
-        (oblong_pixels, "intrinsics", "warning", "fy 70.0", "square"),
-        (cropped_images, "intrinsics", "problem", "is 60×24, its calibration speaks of 80×24", "original images"),
-        (standing_camera, "motion", "problem", "stands in 4 of 4", "moving camera"),
-        (stopping_camera, "motion", "warning", "stands in 3 of 4", "leave standing frames out"),
-        (blank_images, "motion", "warning", "no pair", "look at"),
-        (empty_truth, "ground truth", "problem", "0.0%", "download them again"),
-        (truth_in_centimetres, "ground truth", "warning", "median 253.9 m", "metres × 256"),
-        (eight_bit_truth, "ground truth", "problem", "mode L", "16-bit grey"),
+        (spoilt.raw_ids, "labels", "problem", "raw Cityscapes ids", "convert them to trainIds"),
+        (spoilt.colours, "labels", "problem", "Cityscapes' colours", "labelTrainIds"),
+        (spoilt.other_colours, "labels", "problem", "holds colours, not classes", "trainIds"),
+        (spoilt.value_37, "labels", "problem", "4 of 4 cannot be used", "only trainIds 0–18"),
+        (spoilt.all_ignored, "labels", "problem", "255 (ignore)", "write them again"),
+        (spoilt.two_classes, "labels", "warning", "2 classes", "look at some"),
+        (spoilt.small_labels, "labels", "problem", "is 40×12", "must have its size"),
+        (spoilt.no_labels, "labels", "problem", "no label PNGs", "set labels: none"),
+        (spoilt.swapped_entropy, "confidence", "warning", "on average 0.17", "or the reverse?"),
+        (spoilt.constant_entropy, "confidence", "warning", "the same everywhere", "write them again"),
+        (spoilt.small_entropy, "confidence", "problem", "is 40×12", "must have its size"),
+        (spoilt.truncated_image, "images", "problem", "1 of 6 cannot be read", "copy or write it again"),
+        (spoilt.image_of_another_size, "images", "problem", "differ in size: 80×24, 40×12", "resize them alike"),
+        (spoilt.calibration_of_another_size, "intrinsics", "problem", "cx 80.0", "about 160×46"),
+        (spoilt.focal_length_in_millimetres, "intrinsics", "problem", "fx 4.0", "not in mm"),
+        (spoilt.oblong_pixels, "intrinsics", "warning", "fy 70.0", "square"),
+        (
+            spoilt.cropped_images,
+            "intrinsics",
+            "problem",
+            "is 60×24, its calibration speaks of 80×24",
+            "original images",
+        ),
+        (spoilt.standing_camera, "motion", "problem", "stands in 4 of 4", "moving camera"),
+        (spoilt.stopping_camera, "motion", "warning", "stands in 3 of 4", "leave standing frames out"),
+        (spoilt.blank_images, "motion", "warning", "no pair", "look at"),
+        (spoilt.empty_truth, "ground truth", "problem", "0.0%", "download them again"),
+        (spoilt.truth_in_centimetres, "ground truth", "warning", "median 253.9 m", "metres × 256"),
+        (spoilt.eight_bit_truth, "ground truth", "problem", "mode L", "16-bit grey"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_mend(drive, spoil, topic, state, says, mend):
@@ -201,8 +92,8 @@ def test_what_is_wrong_is_named_with_its_mend(drive, spoil, topic, state, says, 
 
 def test_one_demand_that_fails_does_not_hide_the_others(drive, tmp_path):
     """Half the list missing, no labels, no truth, a damaged image: all in one go."""
-    no_labels(drive)
-    truncated_image(drive)
+    spoilt.no_labels(drive)
+    spoilt.truncated_image(drive)
     shutil.rmtree(drive / "depth_02")
     split = tmp_path / "list.txt"
     frames = [f"2011_09_26/{drive.name} {i} l" for i in range(1, 5)]

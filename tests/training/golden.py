@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from semdepth.data.transforms import AugmentConfig
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch
-from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.setup import TrainerConfig
 from semdepth.training.trainer import Trainer

@@ -27,7 +27,7 @@ from semdepth.training.ablation import (
     read_run,
     summarise,
 )
-from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 
 RECIPE = Experiment(objective=ObjectiveConfig(ranking=0.02))
 

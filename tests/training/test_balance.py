@@ -11,7 +11,8 @@ from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, stack_frames
 from semdepth.training.balance import MEMORY, BalanceConfig, TaskBalance, captured, gradient_norms, total
-from semdepth.training.objective import Learner, ObjectiveConfig
+from semdepth.training.objective import Learner
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import BALANCE_RATE, OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.recorder import read_curves
 from semdepth.training.setup import TrainerConfig

@@ -13,7 +13,8 @@ from semdepth.models.network import NetworkConfig
 from semdepth.models.weights import load_pose_network, read_header, save_weights
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, stack_frames
-from semdepth.training.objective import Learner, ObjectiveConfig
+from semdepth.training.objective import Learner
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
 from semdepth.training.setup import TrainerConfig, start_from

@@ -12,7 +12,7 @@ from semdepth.evaluation.protocols import synthetic
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
-from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
 from semdepth.training.setup import TrainerConfig

@@ -16,7 +16,7 @@ from semdepth.losses.pairs import PairConfig
 from semdepth.losses.ranking import RankingConfig
 from semdepth.models.network import NetworkConfig
 from semdepth.training.balance import BalanceConfig
-from semdepth.training.objective import ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.setup import TrainerConfig
 from semdepth.training.trainer import Trainer

@@ -22,9 +22,11 @@ from semdepth.models.decoder import convolve_plainly
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError, choose_device
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
-from semdepth.training.objective import Learner, ObjectiveConfig, sum_over_scales
+from semdepth.training.objective import Learner, sum_over_scales
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser
 from semdepth.training.skips import Buffers, is_sound
+from semdepth.training.view_synthesis import view_synthesis
 
 REFERENCE, OURS, FULL = "reference", "ours", "ours, full method"
 Variant = Literal["depth-only", "full"]
@@ -152,7 +154,7 @@ def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: T
     def losses() -> None:
         logits = None if output.logits is None else tuple(_leaf(scale) for scale in output.logits)
         leaves = NetworkOutput(tuple(_leaf(sigma) for sigma in output.disparity), logits)
-        views = learner.view_synthesis(frames, leaves, _leaf(motion))
+        views = view_synthesis(frames, leaves.disparity, _leaf(motion), learner.config, learner.depth_range)
         loss = views.photometric + learner.config.smoothness * views.smooth
         if logits is not None:
             loss = loss + learner.config.segmentation * sum_over_scales(logits, frames)

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from semdepth.apps.cluster import ClusterConfig, Tally
+from semdepth.apps.cluster import ClusterConfig
+from semdepth.apps.cluster_jobs import Tally
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.predict_inputs import find_inputs
 from semdepth.apps.predict_on_cluster import PredictWork, digest_of, predict_on_cluster

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from semdepth.apps.cluster import ClusterConfig, Job, Tally, run_on_cluster, sweep
+from semdepth.apps.cluster import ClusterConfig, run_on_cluster
+from semdepth.apps.cluster_jobs import Job, Tally, sweep
 from semdepth.apps.cluster_progress import shown
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.files import whole_file

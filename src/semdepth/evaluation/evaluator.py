@@ -1,15 +1,15 @@
-"""Judge one image after another, then say how good the whole is, and how sure that is."""
+"""Collect the verdicts on all images, then say how good the whole is, and how sure that is."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from semdepth.evaluation.bootstrap import Interval, PairedDifference, bootstrap_intervals, paired_bootstrap
-from semdepth.evaluation.holes import HoleCount, count_holes, total
+from semdepth.evaluation.holes import HoleCount, total
 from semdepth.evaluation.metrics import (
     METRICS,
     Array,
@@ -19,38 +19,15 @@ from semdepth.evaluation.metrics import (
     calibration_sums,
     class_iou,
     confusion_matrix,
-    error_sums,
-    errors_from_sums,
     expected_calibration_error,
     mean_errors,
     mean_iou,
 )
 from semdepth.evaluation.protocols import Protocol
-from semdepth.evaluation.strata import (
-    MEASURES,
-    Annotations,
-    StratumErrors,
-    analyse,
-    complexity_strata,
-    summarise,
-)
+from semdepth.evaluation.strata import MEASURES, StratumErrors, complexity_strata, summarise
+from semdepth.evaluation.verdict import ImageRow, Verdict, judge_image
 from semdepth.labels import CLASSES, NUM_CLASSES
 from semdepth.runtime import InputError
-
-
-@dataclass(frozen=True)
-class ImageRow:
-    """The verdict on one image."""
-
-    name: str
-    group: str | None
-    """images of one group (drive, block of frames) resemble each other; None: unknown"""
-    pixels: int
-    ratio: float
-    """median true depth over median predicted depth"""
-    errors: DepthErrors
-    measures: dict[str, float]
-    """``strata.MEASURES``; NaN where the image lacks what they need"""
 
 
 @dataclass(frozen=True)
@@ -91,52 +68,6 @@ class EvaluationResult:
     segmentation: SegmentationScores | None
     holes: HoleCount | None = None
     """holes on moving objects over all images; None where it is not known what moves"""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All that one image adds to the whole."""
-
-    name: str
-    row: ImageRow | None
-    """None: no pixel can be judged"""
-    sums: Float64 | None = None
-    """(8,) of ``metrics.error_sums``"""
-    strata: dict[str, Float64] = field(default_factory=dict)
-    holes: HoleCount | None = None
-
-
-def judge_image(
-    protocol: Protocol,
-    name: str,
-    ground_truth: Array,
-    *,
-    depth: Array | None = None,
-    disparity: Array | None = None,
-    group: str | None = None,
-    labels: Array | None = None,
-    moving: Array | None = None,
-) -> Verdict:
-    """Judge one image; arguments and errors are those of ``DepthEvaluator.update``. Threads may do so side by side."""
-    truth = as_array(ground_truth)
-    try:
-        if (depth is None) == (disparity is None):
-            raise ValueError("give exactly one of depth and disparity")
-        known = Annotations(_fitting(labels, truth, "labels"), _fitting(moving, truth, "moving"))
-        if not protocol.judged(truth).any():
-            return Verdict(name, None)
-        if disparity is not None:
-            aligned = protocol.align_disparity(truth, disparity)
-        else:
-            assert depth is not None
-            aligned = protocol.align(truth, depth)
-        strata, measures = analyse(aligned, known, protocol)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
-    sums = error_sums(aligned.true, aligned.predicted)[0]
-    row = ImageRow(name, group, int(sums[0]), aligned.ratio, errors_from_sums(sums), measures)
-    holes = None if known.moving is None else count_holes(aligned, known.moving)
-    return Verdict(name, row, sums, strata, holes)
 
 
 class DepthEvaluator:
@@ -286,15 +217,6 @@ def compare(a: EvaluationResult, b: EvaluationResult, quantity: str = "abs_rel",
     values_a, values_b = (_table(rows)[:, column] for rows in (rows_a, [rows_b[row.name] for row in rows_a]))
     groups = [row.group for row in rows_a if row.group is not None]
     return paired_bootstrap(values_a, values_b, groups if len(groups) == len(rows_a) else None, seed=seed)
-
-
-def _fitting(values: Array | None, truth: Float64, what: str) -> npt.NDArray[np.int64] | None:
-    if values is None:
-        return None
-    array = as_array(values)
-    if array.shape != truth.shape:
-        raise ValueError(f"{what} {array.shape} and ground truth {truth.shape} differ in size")
-    return array
 
 
 def _table(rows: list[ImageRow]) -> Float64:

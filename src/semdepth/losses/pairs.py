@@ -2,7 +2,7 @@
 
 A label map says where depth may jump, and common sense says which way: a car hides what is behind it, nothing is behind
 the sky. Both are wrong often enough to hurt (a car does not jump off the road it stands on; labels are noisy), so every
-pair has to pass rules, each of which can be switched off.
+pair has to pass rules (``pair_rules``), each of which can be switched off.
 
 The geometry of a pair (four points along the normal of a border) follows structure-guided ranking (Xian et al., CVPR
 2020); where they read the order from depth, here the classes give it, or else the network's own depth.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semdepth.labels import GROUND, IGNORE, OCCLUDER, SKY, THING, membership
+from semdepth.labels import IGNORE, OCCLUDER
+from semdepth.losses.pair_rules import among, is_contact, is_out_of_order, is_uniform, order_by_class
 from semdepth.losses.regions import (
     Borders,
     Points,
@@ -143,7 +144,7 @@ def sample_pairs(
     points = place_points(labels, borders, borders.side[:, [0, 0, 1, 1]], offsets)
     sound = points.inside & points.at(large) & _sound(points, labels, probabilities, confidence, config)
 
-    prior = _prior_order(borders.side)
+    prior = order_by_class(borders.side)
     order, has_prior = prior, prior != 0
     if config.prediction_decides:
         open_borders = borders.only(~has_prior)
@@ -152,7 +153,7 @@ def sample_pairs(
     across = sound[:, 1] & sound[:, 2] & (order != 0) & ~_is_contradicted(points.pick(1, 2), labels, large, config)
 
     regions = points.at(region)
-    solid = _table(OCCLUDER, labels.device)[borders.side]
+    solid = among(borders.side, OCCLUDER)
     kept = [(1, 2, across, order, has_prior)]
     for k, (a, b) in enumerate(((0, 1), (2, 3))):
         equal = sound[:, a] & sound[:, b] & solid[:, k] & (regions[:, a] == regions[:, b])
@@ -177,16 +178,6 @@ def check_sizes(labels: Tensor, disparity: Tensor, probabilities: Tensor | None,
         raise ValueError(f"labels are {tuple(labels.shape)}, but confidence {tuple(confidence.shape)}")
 
 
-def _table(group: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.from_numpy(membership(group)).to(device)
-
-
-def _prior_order(side: Tensor) -> Tensor:
-    """Return +1 where the classes say that region 1 occludes region 2, −1 for the reverse, 0 where they say nothing."""
-    front = _table(OCCLUDER, side.device).long() - _table(SKY, side.device).long()
-    return (front[side[:, 0]] - front[side[:, 1]]).sign()
-
-
 def _draw_borders(
     labels: Tensor, large: Tensor, config: PairConfig, generator: torch.Generator | None, share: Share
 ) -> tuple[Borders, Tensor]:
@@ -201,7 +192,7 @@ def _draw_borders(
     side = torch.stack([labels[image, p[:, 0], p[:, 1]].long() for p in (first, second)], 1)
     useful = (side != IGNORE).all(1)
     if not config.prediction_decides:
-        useful &= _prior_order(side) != 0
+        useful &= order_by_class(side) != 0
     # Draws at borders that contradict the rules by themselves (the foot of a car) would be wasted.
     row, column = (torch.stack([first[:, k], second[:, k]], 1) for k in (0, 1))
     ends = Points(image[:, None], row, column, side, torch.ones_like(side, dtype=torch.bool))
@@ -225,12 +216,9 @@ def _sound(
     points: Points, labels: Tensor, probabilities: Tensor | None, confidence: Tensor | None, config: PairConfig
 ) -> Tensor:
     """Apply the rules that look at single points (1, 3 and 4): (N, 4) bool."""
-    height, width = labels.shape[1:]
     sound = torch.ones_like(points.inside)
     if config.uniform_neighbourhood:
-        for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-            row, column = (points.row + down).clamp(0, height - 1), (points.column + right).clamp(0, width - 1)
-            sound &= labels[points.image, row, column] == points.side
+        sound &= is_uniform(points, labels)
     if config.confidence and confidence is not None:
         sound &= points.at(confidence) >= config.least_confidence
     if config.agreement and probabilities is not None:
@@ -253,37 +241,10 @@ def _is_contradicted(ends: Points, labels: Tensor, large: Tensor, config: PairCo
     """Tell which pairs of points (K = 2), one on each side of a border, the rules 5 and 6 forbid: (N,) bool."""
     forbidden = torch.zeros(len(ends.row), dtype=torch.bool, device=labels.device)
     if config.contact:
-        forbidden |= _is_contact(ends)
+        forbidden |= is_contact(ends)
     if config.standing:
-        forbidden |= _is_out_of_order(ends, labels, large)
+        forbidden |= is_out_of_order(ends, labels, large)
     return forbidden
-
-
-def _is_contact(ends: Points) -> Tensor:
-    """Tell where one point is ground, the other an occluder, and the ground is lower in the image (rule 5)."""
-    ground, occluder = (_table(group, ends.side.device)[ends.side] for group in (GROUND, OCCLUDER))
-    return (ground & occluder.flip(1) & (ends.row > ends.row.flip(1))).any(1)
-
-
-def _is_out_of_order(ends: Points, labels: Tensor, large: Tensor) -> Tensor:
-    """Tell where points ordered by the prior contradict how things, ground and sky follow in a column (rule 6)."""
-    is_sky, is_thing = (_table(group, labels.device)[labels.long()] & large for group in (SKY, THING))
-    is_solid = (labels != SKY[0]) & (labels != IGNORE) & large
-    below_thing, below_solid = (ends.row > _first_row(mask)[ends.image, ends.column] for mask in (is_thing, is_solid))
-    above_sky = ends.row < labels.shape[1] - 1 - _first_row(is_sky.flip(1))[ends.image, ends.column]
-    ground, sky = (_table(group, labels.device)[ends.side] for group in (GROUND, SKY))
-    prior = _prior_order(ends.side)
-    behind = torch.stack([prior < 0, prior > 0], 1)
-    hidden = behind & ((below_thing & ~ground) | (below_solid & sky))
-    floating = above_sky & (behind & sky).flip(1)
-    return (hidden | floating).any(1)
-
-
-def _first_row(mask: Tensor) -> Tensor:
-    """Return the topmost row that is true in each column of a (B, H, W) mask: (B, W), H where none is."""
-    height = mask.shape[1]
-    rows = torch.arange(height, dtype=torch.int16, device=mask.device)[None, :, None]
-    return torch.where(mask, rows, height).amin(1)
 
 
 def _collect(points: Points, kept: list[tuple[int, int, Tensor, Tensor, Tensor]]) -> PointPairs:

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from semdepth.data.shards import ShardFrames
 from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.models.network import DepthNetwork, NetworkConfig
 from semdepth.models.weights import save_weights
@@ -20,7 +19,9 @@ from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
 from semdepth.training.checkpoint import clear_leftovers, load_checkpoint, save_checkpoint
 from semdepth.training.interrupt import Interrupt
-from semdepth.training.objective import Learner, Objective, ObjectiveConfig
+from semdepth.training.loading import read_batches
+from semdepth.training.objective import Learner, Objective
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
@@ -168,18 +169,15 @@ class Trainer:
     def batches(self) -> Iterator[FrameBatch]:
         """Yield the augmented batches of the steps that are left, on the device."""
         if self.config.overfit:
-            first = [self.dataset[i] for i in next(iter(self._sampler_from(0)))]
+            self.sampler.start = 0
+            first = [self.dataset[i] for i in next(iter(self.sampler))]
             batch = to_unit_range(stack_frames(first).to(self.fabric.device))
             while self.step < self.steps:
                 yield batch
             return
-        loader = DataLoader(
-            **self._read_by(),
-            num_workers=self.config.workers,
-            pin_memory=self.fabric.device.type == "cuda",
-            persistent_workers=self.config.workers > 0,
-        )
-        for read in _clear_errors(loader):
+        self.sampler.start = self.step
+        pinned = self.fabric.device.type == "cuda"
+        for read in read_batches(self.dataset, self.sampler, self.config.workers, pinned=pinned):
             # The generator of augmentation must not be that of the point pairs: both draw from the step.
             generator = step_generator(self.config.seed + 1, self.step)
             batch = to_unit_range(read.to(self.fabric.device, non_blocking=True))
@@ -282,25 +280,3 @@ class Trainer:
 
     def _precision(self) -> Any:
         return self.fabric.strategy.precision
-
-    def _read_by(self) -> dict[str, Any]:
-        """Return what a loader reads: batches that the sampler names, or those of a stream, which orders itself."""
-        if isinstance(self.dataset, ShardFrames):
-            rank, world = self.share.rank, self.share.world
-            place = {"steps": self.steps, "start": self.step, "seed": self.config.seed, "rank": rank, "world": world}
-            return {"dataset": self.dataset.stream(self.config.batch // world, **place), "batch_size": None}
-        sampler = self._sampler_from(self.step)
-        return {"dataset": self.dataset, "batch_sampler": sampler, "collate_fn": stack_frames}
-
-    def _sampler_from(self, step: int) -> StepSampler:
-        self.sampler.start = step
-        return self.sampler
-
-
-def _clear_errors(loader: DataLoader[FrameBatch]) -> Iterator[FrameBatch]:
-    """Yield batches; of an error in a loader process, which arrives as a whole traceback, keep the line that matters."""
-    try:
-        yield from loader
-    except InputError as error:
-        line = str(error).strip().splitlines()[-1]
-        raise InputError(line.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")) from None

@@ -19,8 +19,9 @@ from semdepth.data.catalog import DataConfig, DatasetName
 from semdepth.data.transforms import to_unit_range
 from semdepth.data.video import JudgedFrames
 from semdepth.evaluation.baselines import MeanDepthMap, constant_depth
-from semdepth.evaluation.evaluator import DepthEvaluator, EvaluationResult, Verdict, judge_image
+from semdepth.evaluation.evaluator import DepthEvaluator, EvaluationResult
 from semdepth.evaluation.protocols import Protocol, cityscapes, flip_post_process, kitti_eigen, make3d, synthetic
+from semdepth.evaluation.verdict import Verdict, judge_image
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.models.network import DepthNetwork
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames

@@ -1,0 +1,46 @@
+"""The batches of a schedule, read ahead by loader processes; an error in one of them comes out as its one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from semdepth.data.shards import ShardFrames
+from semdepth.runtime import InputError
+from semdepth.structures import FrameBatch, stack_frames
+from semdepth.training.sampling import StepSampler
+
+
+def read_batches(
+    dataset: Dataset[FrameBatch], sampler: StepSampler, workers: int, pinned: bool = False
+) -> Iterator[FrameBatch]:
+    """Yield this process's part of the batches of the steps ``sampler.start`` … ``sampler.steps``−1, as read (uint8).
+
+    Args:
+        dataset: items are batches of one frame.
+        sampler: which frames, in which order.
+        workers: loader processes; 0: read in this one.
+        pinned: into page-locked memory, for a GPU.
+
+    Raises:
+        InputError: if a frame cannot be read.
+    """
+    loader: DataLoader[FrameBatch] = DataLoader(
+        **_read_by(dataset, sampler), num_workers=workers, pin_memory=pinned, persistent_workers=workers > 0
+    )
+    try:
+        yield from loader
+    except InputError as error:  # from a loader process it arrives as a whole traceback: keep the line that matters
+        line = str(error).strip().splitlines()[-1]
+        raise InputError(line.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")) from None
+
+
+def _read_by(dataset: Dataset[FrameBatch], sampler: StepSampler) -> dict[str, Any]:
+    """Return what a loader reads: batches that the sampler names, or those of a stream, which orders itself."""
+    if isinstance(dataset, ShardFrames):
+        rank, world = sampler.rank, sampler.world
+        place = {"steps": sampler.steps, "start": sampler.start, "seed": sampler.seed, "rank": rank, "world": world}
+        return {"dataset": dataset.stream(sampler.batch // world, **place), "batch_size": None}
+    return {"dataset": dataset, "batch_sampler": sampler, "collate_fn": stack_frames}

@@ -1,0 +1,40 @@
+import numpy as np
+import torch
+from drawn_streets import BUILDING, CAR, HEIGHT, WIDTH
+
+from semdepth.losses.regions import border_edges, border_normals, connected_regions
+
+
+def test_samples_follow_the_border_normal_on_a_slant() -> None:
+    row, column = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+    labels = torch.where(column > 100 + row, CAR, BUILDING).to(torch.uint8)[None]
+    edges = border_edges(labels)
+    normal = border_normals(labels, edges, radius=3)
+    inner = (edges[1][:, 0] > 5) & (edges[1][:, 0] < HEIGHT - 6)
+    sign = torch.where(labels[edges[0], edges[1][:, 0], edges[1][:, 1]] == BUILDING, 1.0, -1.0)[:, None]
+    expected = torch.tensor([-1.0, 1.0]) / 2**0.5
+    assert ((normal * sign)[inner] @ expected).min() > 0.97
+
+
+def test_regions_agree_with_flood_fill(generator: torch.Generator) -> None:
+    labels = torch.randint(0, 3, (2, 12, 17), generator=generator, dtype=torch.uint8)
+    region, area = connected_regions(labels)
+    for b in range(2):
+        seen = np.zeros((12, 17), dtype=bool)
+        for start in np.ndindex(12, 17):
+            if seen[start]:
+                continue
+            stack, members = [start], []
+            seen[start] = True
+            while stack:
+                r, c = stack.pop()
+                members.append((r, c))
+                for y, x in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
+                    if 0 <= y < 12 and 0 <= x < 17 and not seen[y, x] and labels[b, y, x] == labels[b, r, c]:
+                        seen[y, x] = True
+                        stack.append((y, x))
+            numbers = {int(region[b, r, c]) for r, c in members}
+            assert len(numbers) == 1
+            number = numbers.pop()
+            assert int(area[number]) == len(members)
+            assert int((region == number).sum()) == len(members)
