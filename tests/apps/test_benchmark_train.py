@@ -65,7 +65,7 @@ def test_the_command_measures_both(
     assert set(found["peak_gb"]) == {"reference", "ours", "ours, full method"}
     assert 0 < found["losses_share"]["ours"] < found["losses_share"]["reference"] < 1
     assert found["full_method_cost"]["processor"] > 1
-    assert found["gflop"]["ours"] == pytest.approx(found["gflop"]["reference"], rel=0.05)
+    assert 0.7 < found["gflop"]["ours"] / found["gflop"]["reference"] < 0.95, "doubled features are convolved by phases"
     assert found["gb_moved"]["ours"] < found["gb_moved"]["reference"]
     assert "| ours |" in capsys.readouterr().out
 

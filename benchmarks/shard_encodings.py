@@ -1,6 +1,6 @@
 """What a frame at 640×192 takes in a shard, and what decoding it costs in processor time, by encoding.
 
-python benchmarks/encodings.py KITTI_RAW_DRIVE/image_02/data
+python benchmarks/shard_encodings.py KITTI_RAW_DRIVE/image_02/data
 """
 
 from __future__ import annotations
