@@ -19,6 +19,7 @@ from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.models.decoder import convolve_plainly
 from semdepth.models.folding import make_fast
 from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
@@ -94,6 +95,7 @@ def build(
     The forms: torch as trained and as loaded and, on the CPU, ONNX in fp32 and int8; each for single images and for batches.
     """
     network, trained = load_depth_network(path)
+    convolve_plainly(network)
     size = trained_size(path, network, trained)
     loaded = load_depth_network(path)[0]
     make_fast(loaded)
