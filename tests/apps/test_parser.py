@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from semdepth.apps.cli import COMMANDS, main
 from semdepth.apps.parser import function_parser
 
 
@@ -80,3 +81,20 @@ def test_a_group_can_be_given_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / "size.yaml").write_text("height: 7\n")
     parser = function_parser("semdepth command", command)
     assert parser.instantiate(parser.parse_args(["x", "root", f"--size={tmp_path / 'size.yaml'}"])).size == Size(7)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_help_reads_well(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    usage, blank, *_ = said.splitlines()
+    assert usage.startswith(f"usage: semdepth {name} ")
+    assert usage.endswith("[OPTION ...]")
+    assert blank == ""
+    assert "``" not in said
+    assert not re.search(r"^(Args|Raises):|Path to a configuration file|<class", said, re.M)
+    prose, examples = said.split("\nExamples:\n")
+    assert all(len(line) <= 98 or " " not in line.strip() or "{" in line for line in prose.splitlines())
+    assert all(len(line) <= 116 for line in examples.splitlines())
