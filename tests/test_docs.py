@@ -18,6 +18,7 @@ import yaml
 from semdepth.apps.cli import COMMANDS
 from semdepth.apps.parser import Parser, function_parser
 from semdepth.apps.recipes import experiment_parser, parse_experiment
+from semdepth.runtime import InputError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -31,8 +32,22 @@ def parser_of(verb: str) -> tuple[Parser, bool]:
     """The parser of a command, and whether it takes a recipe."""
     function = getattr(import_module(f"semdepth.apps.{verb}"), verb)
     if "experiment" in signature(function).parameters:
-        return experiment_parser(), True
-    return function_parser(verb, function), False
+        return experiment_parser(description=function.__doc__), True
+    return function_parser(f"semdepth {verb}", function), False
+
+
+def understand(command: str) -> None:
+    """Parse a command by its own parser, without running it."""
+    verb, *arguments = shlex.split(command, comments=True)[1:]
+    assert verb in COMMANDS, command
+    recipe = arguments[arguments.index("--config") + 1] if "--config" in arguments else None
+    if recipe is not None and not Path(recipe).exists():
+        return  # a recipe that another command writes
+    parser, takes_recipe = parser_of(verb)
+    if takes_recipe:
+        parse_experiment(arguments, parser)
+    else:
+        parser.parse_args(arguments)
 
 
 def name(path: Path) -> str:
@@ -112,16 +127,30 @@ def test_what_the_api_pages_show_is_there(page: Path) -> None:
 def test_commands_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for command in commands(page.read_text()):
-        verb, *arguments = shlex.split(command)[1:]
-        assert verb in COMMANDS, command
-        recipe = arguments[arguments.index("--config") + 1] if "--config" in arguments else None
-        if recipe is not None and not Path(recipe).exists():
-            continue  # a recipe that another command writes
-        parser, takes_recipe = parser_of(verb)
-        if takes_recipe:
-            parse_experiment(arguments, parser)
-        else:
-            parser.parse_args(arguments)
+        understand(command)
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_the_examples_of_a_help_are_understood(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    heading, *examples = str(parser_of(verb)[0].epilog).splitlines()
+    assert heading == "Examples:"
+    assert 2 <= len(examples) <= 4
+    for example in examples:
+        words = shlex.split(example, comments=True)
+        assert words[:2] == ["semdepth", verb]
+        assert all(Path(word).exists() for word in words if word.startswith("recipes/"))
+        understand(example)
+
+
+def test_a_wrong_example_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for example in (
+        "  semdepth demo --wieghts RUN",
+        "  semdepth train --config recipes/demo.yaml --trainer.steps many",
+    ):
+        with pytest.raises(InputError):
+            understand(example)
 
 
 def test_figures_are_small() -> None:

@@ -103,6 +103,12 @@ def ablate(
         tests: Further sets to judge on, e.g. '{foreign: {root: DIR, labels: exact}}'.
         options: Options of the recipe to change, e.g. '[trainer.steps=3000,data.root=DIR]'.
         minutes: Stop cleanly after so many minutes; run the same command again to go on.
+
+    Examples:
+        semdepth ablate recipes/ablation_gpu.yaml                                  # the paper's variants
+        semdepth ablate recipes/ablation_gpu.yaml --minutes 60                     # an hour; it goes on another day
+        semdepth ablate recipes/ablation_cpu.yaml --variants '[depth-only,full]'   # two of them
+        semdepth ablate recipes/ablation_cpu.yaml --options '[trainer.steps=600]'  # shorter runs
     """
     started = time.monotonic()
     deadline = started + 60 * (float("inf") if minutes is None else minutes)

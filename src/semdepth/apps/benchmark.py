@@ -41,21 +41,21 @@ def benchmark(
     a last row adds the rule that the network must agree with the labels. A pair is right where the depths differ by more
     than 1 % the right way; ties count as wrong. Rendered drives judge every pair, the sky being far; lidar judges a point
     by its nearest return within 2 pixels under the same label, once with all returns and once without those that the
-    camera cannot have seen. Writes pairs.md and pairs.json. Example: semdepth benchmark pairs --data.root DIR
+    camera cannot have seen. Writes pairs.md and pairs.json.
 
     scale: fit the road's plane to the ground-truth depth times a factor drawn for every image and, with weights, to the
     depth of that network; compare the scale that the camera's height gives with the true one. Writes scale.md and
-    scale.json. Example: semdepth benchmark scale --data.root DIR --weights RUN --camera_height 1.65
+    scale.json.
 
     infer: let the forms of a network take turns, each a forward pass at a time: torch as trained (the reference), torch as
     semdepth.load makes it ready, ONNX in fp32 and in int8. Without weights: a random ResNet-18 at 640×192. Puts the medians into
-    performance.json. Example: OMP_NUM_THREADS=2 semdepth benchmark infer --device cpu
+    performance.json.
 
     train, load, evaluate: ours beside a reference, the plain way of the field's research code (benchmarks/reference, in a
     clone), taking turns, with the same numbers as the result; render: frames a second of the rendered world. They write
     performance.json, too. train: a step at --data.height × --data.width, with --batch, --variant and --encoder. load: a
     folder of consecutive frames, --data.root. evaluate: --images predictions against lidar, the scans of --data.root or
-    made ones. Example: OMP_NUM_THREADS=2 semdepth benchmark train --batch 4 --rounds 7 --variant full
+    made ones. Set OMP_NUM_THREADS to the cores that they shall have.
 
     Args:
         what: What to measure: pairs, scale, train, load, infer, evaluate, render.
@@ -74,6 +74,12 @@ def benchmark(
         batch: infer: images in a pass, beside passes of a single one. train: triplets in a step.
         variant: train: full: measure the full method (segmentation, SSFA, ranking), too.
         encoder: train: of the depth and pose networks.
+
+    Examples:
+        semdepth benchmark pairs --data.root DIR                                     # are the point pairs right
+        semdepth benchmark scale --data.root DIR --weights RUN --camera-height 1.65  # how right metres are
+        semdepth benchmark train --batch 4 --rounds 7 --variant full                 # seconds a training step
+        semdepth benchmark infer --device cpu                                        # torch beside ONNX
     """
     size, console = (data.height, data.width), Console()
     speeds: dict[str, Callable[[], str]] = {

@@ -24,9 +24,9 @@ from semdepth.runtime import InputError
 def cache(out: Path, data: DataConfig, shards: int = 0, verify: bool = False, threads: int = 2) -> None:
     """Prepare frames for fast training: decoded and resized once, each stored once, read back in whole batches.
 
-    For example: semdepth cache prepared/kitti --data.root KITTI --data.split train.txt, then train with --data.name prepared
-    --data.root prepared/kitti. Training sees exactly the numbers that it would see without. The folder appears when it is
-    complete; an interrupted command goes on where it was. Rendered worlds are prepared from what semdepth synthesise wrote.
+    Then train with --data.name prepared (or shards) --data.root OUT: training sees exactly the numbers that it would see
+    without. The folder appears when it is complete; an interrupted command goes on where it was. Rendered worlds are
+    prepared from what semdepth synthesise wrote.
 
     Args:
         out: Folder to write; one that holds this very cache is left as it is.
@@ -34,6 +34,11 @@ def cache(out: Path, data: DataConfig, shards: int = 0, verify: bool = False, th
         shards: Write tar files of about so many records each, to be streamed (WebDataset's layout), e.g. 64; 0: a cache.
         verify: Write nothing, but read all of OUT against its checksums.
         threads: Decoders at work.
+
+    Examples:
+        semdepth cache prepared/kitti --data.root KITTI --data.split train_files.txt  # for this machine
+        semdepth cache shards/kitti --data.root KITTI --shards 64                     # to be streamed
+        semdepth cache prepared/kitti --verify true                                   # is every byte right?
     """
     console = Console()
     if verify:

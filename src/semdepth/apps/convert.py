@@ -18,11 +18,14 @@ def convert(folder: Path, out: Path = Path("weights.safetensors")) -> None:
     -50 with four disparity heads are known (docs/sharing.md has the layer names). The files are read as tensors only:
     nothing in them is executed. Their licence goes on to hold for what is made of them. There is no pose network in the
     file: it predicts and is judged, but no run starts from it.
-    Example: semdepth convert models/mono_640x192 --out mono.safetensors
 
     Args:
         folder: Holds encoder.pth and depth.pth.
         out: The .safetensors file to write.
+
+    Examples:
+        semdepth convert models/mono_640x192                         # writes weights.safetensors
+        semdepth convert models/mono_640x192 --out mono.safetensors  # predict --weights mono.safetensors takes it
     """
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: name the file to write with the suffix .safetensors")

@@ -32,11 +32,10 @@ def data(
 
     check says within a minute whether a folder is ready: frames, neighbours, intrinsics, labels, confidence, ground truth,
     motion; exit code 0 when it is, 2 when something is a problem, with the mend for each. Give it the options that you train
-    with: semdepth data check DIR --data.split train_files.txt --against test_files.txt. The kind of dataset is recognised
-    where --data.name is not given.
+    with. The kind of dataset is recognised where --data.name is not given.
 
     depth writes the lidar depth of KITTI raw's frames to 16-bit PNGs (metres × 256), which judging then reads in place of the
-    scans: semdepth data depth DIR --data.split test_files.txt. What is there is not made again.
+    scans. What is there is not made again.
 
     Args:
         what: check or depth.
@@ -45,6 +44,12 @@ def data(
         against: check: list of `drive frame side` lines to be judged on; sharing a drive with it is a problem.
         full: check: read every file, not a sample.
         out: depth: folder to write to, which is then --data.depth_cache; none: beside the scans.
+
+    Examples:
+        semdepth data check DIR                                                        # recognised by its layout
+        semdepth data check DIR --data.split train_files.txt --against test_files.txt  # no drive in both
+        semdepth data check DIR --full true                                            # reads every file
+        semdepth data depth DIR --data.split test_files.txt                            # once, before judging
     """
     for name, given, belongs in (("against", against, "check"), ("full", full, "check"), ("out", out, "depth")):
         if given and belongs != what:

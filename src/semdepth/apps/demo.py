@@ -18,7 +18,7 @@ from semdepth.runtime import InputError
 
 
 def demo(weights: Path | None = None, host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> None:
-    """Serve a page on which images and videos are dropped to see their depth: semdepth demo --weights runs/demo.
+    """Serve a page on which images and videos are dropped to see their depth.
 
     The page shows depth beside the image, classes, uncertainty, a point cloud to turn, and depth under the pointer; all
     of it can be downloaded. Only this machine can open it, unless --host says otherwise. Uploads and results lie in a
@@ -29,6 +29,10 @@ def demo(weights: Path | None = None, host: str = "127.0.0.1", port: int = 7860,
         host: Address to listen on; 0.0.0.0 lets others in, who then can use this machine to predict.
         port: Port to listen on; 0 takes any free one.
         device: auto, cpu, cuda, cuda:1.
+
+    Examples:
+        semdepth demo                               # with the weights in the box; then open http://127.0.0.1:7860
+        semdepth demo --weights runs/demo --port 0  # your own weights, on any free port
     """
     if not 0 <= port <= 65535:
         raise InputError(f"port {port}: must lie between 0 and 65535")

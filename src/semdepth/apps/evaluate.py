@@ -56,6 +56,12 @@ def evaluate(
         flip: Blend with the mirrored image's prediction as Godard 2017: ramps at the borders, the mean between.
         device: auto, cpu, cuda, mps.
         out: Folder for evaluation.md, .json and .csv; none: the run folder.
+
+    Examples:
+        semdepth evaluate runs/demo                                                           # as it was validated
+        semdepth evaluate RUN --data.root DIR --data.split test_files.txt --data.labels none  # KITTI
+        semdepth evaluate RUN --data.name make3d --data.root DIR                              # what it never saw
+        semdepth evaluate RUN/model.onnx --baselines false --out DIR                          # an exported network
     """
     weights = find_weights(run)
     folder = run if run.is_dir() else weights.parent

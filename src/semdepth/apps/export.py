@@ -34,10 +34,9 @@ def export(
     (B, C, H, W) if the network has a segmentation branch. It carries the image size, depth range, classes and intrinsics of
     the weights; semdepth.load("model.onnx") and every command that takes weights read it. Before the file takes its name
     its outputs are compared with the network's: fp32 must agree within 1e-3 everywhere, else nothing is written.
-    Example: semdepth export RUN --out model.onnx
 
     fp16 halves the file (for GPUs and browsers; processors gain nothing). int8 needs images to find its ranges from, of
-    the kind that it will see. Example: semdepth export RUN --out int8.onnx --precision int8 --calibrate DRIVE/image_02/data
+    the kind that it will see.
 
     Args:
         weights: A run folder (its best weights) or a .safetensors file.
@@ -47,6 +46,12 @@ def export(
         size: Height x width of the images, e.g. 192x640; dynamic: any multiples of the network's stride; none: as trained.
         calibrate: int8: folder of images.
         images: int8: At most so many of them, evenly spread.
+
+    Examples:
+        semdepth export RUN --out model.onnx                  # runs without torch
+        semdepth export RUN --out fp16.onnx --precision fp16  # half the size
+        semdepth export RUN --out int8.onnx --precision int8 --calibrate DRIVE/image_02/data
+        semdepth export RUN --out any.onnx --size dynamic     # images of any size
     """
     out = out or Path(f"model{SUFFIX[format]}")
     if out.suffix != SUFFIX[format]:

@@ -51,15 +51,12 @@ def label(
 ) -> None:  # fmt: skip
     """Write noisy labels for a data set with a pretrained segmenter, beside the frames, where training looks for them.
 
-    semdepth label --data.root DIR --segmenter nvidia/segformer-b5-finetuned-cityscapes-1024-1024 --size '[384,1248]'
-
     Any semantic or universal segmenter of transformers will do (SegFormer, UPerNet, BEiT, Mask2Former, OneFormer …) whose
     class names reach Cityscapes' 19: those of Cityscapes, Mapillary Vistas, ADE20K or COCO do. Every image that the data's
     options choose is labelled, neighbours or not: PNGs of trainIds (255 = no such class) and of their entropy, at the
     image's size. An interrupted run goes on with the same command. Images that cannot be read are passed over and named.
 
     Collections too big for one machine go over a Ray cluster, and survive the death of its workers (docs/scaling.md).
-    Example: semdepth label --data.root DIR --segmenter ID --cluster.address auto --cluster.workers 16 --cluster.gpus 0.5
 
     Args:
         data: The frames, as for train; labels, offsets, height, width and ground truth are of no account.
@@ -72,6 +69,11 @@ def label(
         overwrite: Move labels that another segmenter wrote aside (replaced_1 beside them); else they are a reason to stop.
         device: auto, cpu, cuda, mps.
         cluster: Workers on Ray in place of this process.
+
+    Examples:
+        semdepth label --data.root DIR --segmenter nvidia/segformer-b5-finetuned-cityscapes-1024-1024 --size '[384,1248]'
+        semdepth label --data.root DIR --segmenter FOLDER --precision float16 --batch 16  # from the disk, on a GPU
+        semdepth label --data.root DIR --segmenter ID --cluster.address auto --cluster.workers 16 --cluster.gpus 0.5
     """
     if not segmenter:
         raise InputError(

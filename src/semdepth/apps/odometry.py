@@ -43,8 +43,7 @@ def odometry(
     The pose network of the run gives the motion between consecutive frames; chained, they are the path, in a scale of
     their own: it is fitted to the true path by a similarity (Umeyama) before it is judged. Written are trajectory.txt
     (KITTI: the 3×4 matrix world_from_camera a line), trajectory_tum.txt where times.txt tells the times, trajectory.png
-    (the path from above), odometry.json and odometry.md; with several sequences, a folder for each. Example:
-    semdepth odometry runs/kitti DIR --sequences '["09","10"]' --out odometry
+    (the path from above), odometry.json and odometry.md; with several sequences, a folder for each.
 
     Figures: ATE (root mean square of the position's error after alignment), RPE (error of the motion from frame to
     frame), KITTI's segment errors (over the lengths that fit into the sequence), and the 5-frame snippets of Zhou 2017;
@@ -59,6 +58,11 @@ def odometry(
         lengths: Metres of the segments, e.g. '[10,20]' for a short sequence; the default is KITTI's.
         out: The folder that receives the files.
         device: auto, cpu, cuda, mps.
+
+    Examples:
+        semdepth odometry RUN DIR --sequences '["09","10"]'                 # KITTI odometry's root
+        semdepth odometry RUN prepared/clip --out path                      # your own video: nothing to judge it by
+        semdepth odometry RUN FRAMES --poses poses.txt --lengths '[10,20]'  # a short drive, its path known
     """
     check_lengths(lengths)
     found = open_sequences(sequence, sequences=sequences, camera=camera, poses=poses)

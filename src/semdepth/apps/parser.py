@@ -1,14 +1,17 @@
-"""The one door to jsonargparse: a parser whose complaint is one line."""
+"""The one door to jsonargparse: a parser whose complaint is one line, and whose help ends with examples."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from inspect import getdoc, signature
+import textwrap
+from argparse import Action
+from collections.abc import Callable, Iterable, Sequence
+from inspect import cleandoc, getdoc, signature
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, NoReturn, get_args, get_origin
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from semdepth.runtime import InputError
 
@@ -16,10 +19,57 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's doc
 
 LONGEST = 1000
 """Characters of a complaint."""
+WIDEST = 110
+"""Columns of a help, at most; a narrower terminal gets what it has."""
+
+
+class Help(DefaultHelpFormatter):
+    """How a help reads: a usage of one line, paragraphs, options with what there is to choose from, examples as written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(get_terminal_size().columns - 2, WIDEST))
+
+    def _format_usage(self, usage: str | None, actions: Iterable[Action], groups: Any, prefix: str | None) -> str:
+        """Name what has a place, and the recipe; the options are listed below."""
+        named = [a for a in actions if not a.option_strings or isinstance(a, ActionConfigFile)]
+        line: str = super()._format_usage(usage, named, [], prefix)
+        return f"{line.rstrip()} [OPTION ...]\n\n"
+
+    def start_section(self, heading: str | None) -> None:
+        """Begin a group of options; its heading is wrapped, and without markup."""
+        super().start_section(heading and textwrap.fill(heading.replace("``", ""), self._width - 1))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap each paragraph; one with indented lines, such as examples, stays as it is."""
+        paragraphs = re.split(r"\n{2,}", text)
+        return "\n\n".join(p if "\n " in p else textwrap.fill(p, width) for p in paragraphs)
+
+    def _get_default_metavar_for_positional(self, action: Action) -> str:
+        return action.dest.upper()
+
+    def _get_type_str(self, action: Action) -> str | None:
+        """Return the name of a type, unless the choices stand beside the option already."""
+        if str(action.metavar).startswith("{"):
+            return None
+        name: str | None = super()._get_type_str(action)
+        return name and re.sub(r"<class '(\w+)'>", r"\1", name)
+
+    def _get_help_string(self, action: Action) -> str:
+        """Return an option's help without markup; a group's own option says what its file holds."""
+        said: str = super()._get_help_string(action).replace("``", "")
+        return said.replace("Path to a configuration file.", "A YAML file with the options below.")
 
 
 class Parser(ArgumentParser):
     """A parser that raises ``InputError`` instead of printing its usage and leaving."""
+
+    def __init__(self, *args: Any, description: str | None = None, **others: Any) -> None:
+        """Take a docstring as the description: its Examples end the help, its Args stand with the options."""
+        prose, *rest = re.split(r"^(Args|Examples|Raises):\n", cleandoc(description or ""), flags=re.M)
+        sections = dict(zip(rest[::2], rest[1::2], strict=True))
+        examples = textwrap.indent(textwrap.dedent(sections.get("Examples", "")).strip(), "  ")
+        epilog = f"Examples:\n{examples}" if examples else None
+        super().__init__(*args, description=prose.strip() or None, epilog=epilog, formatter_class=Help, **others)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong with the arguments, in one line of bearable length."""
@@ -71,7 +121,8 @@ def function_parser(prog: str, function: Callable[..., None]) -> Parser:
     parameters = signature(function, eval_str=True).parameters.values()
     many = {p.name: p.annotation for p in parameters if p.default is p.empty and get_origin(p.annotation) is list}
     for name, of in many.items():
-        parser.add_argument(name, nargs="+", type=get_args(of)[0], help=_help(function, name))
+        one = name.removesuffix("s").upper()
+        parser.add_argument(name, nargs="+", metavar=one, type=get_args(of)[0], help=_help(function, name))
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(many))
     return parser
 

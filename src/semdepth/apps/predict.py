@@ -65,8 +65,6 @@ def predict(
 ) -> None:  # fmt: skip
     """Write the depth of images, of all images in folders and below, of videos, or of what a camera sees.
 
-    Example: semdepth predict photos clip.mp4 --weights RUN --out depth
-
     For each image NAME: NAME_depth.npy (float32, the image's own size), NAME_depth.png (16 bit, depth × 256),
     NAME_disparity.png (a picture: near is bright) and NAME_panel.png (image and predictions side by side), or what
     --save lists. Images that differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI
@@ -81,14 +79,11 @@ def predict(
     Depth is up to scale, unless the camera's height above the road is given: then the road that the network sees tells
     the scale, filtered by the median of the last 15 images (in the order of their names, or of a video; images without
     road take the scale of those before). The panels say which it is, and so does metric_scale.csv, image by image.
-    Example: semdepth predict drive --weights RUN --camera-height 1.65 --fov-deg 81
 
     Point clouds and metres need the camera: its intrinsics, its field of view, or weights that know their own camera.
-    Example: semdepth predict photo.jpg --weights RUN --save ply,glb --fov-deg 60
 
     Collections too big for one machine go over a Ray cluster, and survive the death of its workers (docs/scaling.md): images
     only; what is there is not done again.
-    Example: semdepth predict photos --weights RUN --cluster.address local --cluster.workers 2
 
     Args:
         inputs: Images, folders, quoted globs ('shots/**/*.jpg'), videos, webcam or webcam:1; all before the options.
@@ -107,6 +102,12 @@ def predict(
         max_depth: Point clouds: leave out what is farther.
         overwrite: Predict again what is there already, as is done with a camera_height, and with videos, always.
         cluster: Workers on Ray in place of this process.
+
+    Examples:
+        semdepth predict photo.jpg --out depth                      # with the weights in the box
+        semdepth predict photos clip.mp4 --weights RUN --out depth  # all images of a folder, and a video
+        semdepth predict drive --camera-height 1.65 --fov-deg 81    # in metres
+        semdepth predict photo.jpg --save ply,glb --fov-deg 60      # coloured points, for any 3-D viewer
     """
     for name, number in (("every", every), ("batch", batch)):
         if number < 1:

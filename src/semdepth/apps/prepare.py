@@ -29,7 +29,7 @@ def prepare(
     distortion: str | None = None, long_side: int = 640, motion: float = MotionConfig.least,
     longest_gap: float = MotionConfig.longest_gap, fps: float = 10.0,
 ) -> None:  # fmt: skip
-    """Make a set to learn from out of a video: semdepth prepare clip.mp4 --out prepared/clip
+    """Make a set to learn from out of a video, or of a folder of images.
 
     Frames are stood upright, taken where the camera has moved enough since the one before, cut into sequences where the
     scene changes or the camera stands still, brought to a training size, and written with the camera's intrinsics and a
@@ -51,6 +51,12 @@ def prepare(
         motion: Least motion between frames, as a share of the longer side (median flow).
         longest_gap: Seconds without that much motion after which the camera counts as standing, and a sequence ends.
         fps: Frame rate at which the images of a folder were taken; a video knows its own.
+
+    Examples:
+        semdepth prepare clip.mp4                             # writes prepared/clip, says how to train
+        semdepth prepare clip.mp4 --out DIR --fov-deg 81      # a field of view that is known
+        semdepth prepare photos --fps 30 --intrinsics learnt  # consecutive images of an unknown camera
+        semdepth prepare clip.mp4 --intrinsics 720,720,620,188 --distortion=-0.28,0.07,0,0
     """
     out = out if out is not None else Path("prepared") / source.resolve().stem
     config = MotionConfig(least=motion, longest_gap=longest_gap)

@@ -30,7 +30,6 @@ def push(
 
     Anybody loads it then with semdepth.load("hf://owner/name"), or semdepth predict hf://owner/name IMAGE. Log in first
     (hf auth login). Paths of this machine are cut down to their last part.
-    Example: semdepth push runs/demo owner/name --dry_run true
 
     Args:
         run: A run folder, judged with semdepth evaluate if the card shall tell errors.
@@ -39,6 +38,10 @@ def push(
         license: Of the weights, as the hub writes it (apache-2.0, cc-by-nc-sa-4.0 ...); the training data's terms hold too.
         dry_run: Only write the folder that would be uploaded.
         out: That folder, for dry_run; none: RUN/hub.
+
+    Examples:
+        semdepth push runs/demo owner/name --dry-run true        # writes runs/demo/hub, what would be uploaded
+        semdepth push runs/demo owner/name --license apache-2.0  # uploads it
     """
     if out is not None and not dry_run:
         raise InputError("out: has a meaning only with --dry_run true, which writes the folder and uploads nothing")

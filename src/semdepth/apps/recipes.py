@@ -25,7 +25,8 @@ MAY_CHANGE = (
 def experiment_parser(prog: str = "semdepth train", description: str | None = None) -> Parser:
     """Return a parser of recipes (``--config``) and of an option for every field of ``Experiment``."""
     parser = Parser(prog=prog, description=description)
-    parser.add_argument("--config", action="config", help="A recipe (YAML); options after it override it.")
+    said = "A recipe (YAML); options after it override it."
+    parser.add_argument("--config", action="config", metavar="FILE", help=said)
     parser.add_class_arguments(Experiment)
     return parser
 

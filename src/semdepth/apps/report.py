@@ -29,7 +29,6 @@ def report(
     complexity of the scene, the worst and the best images with error maps, whether the uncertainty can be trusted; of several
     runs also the paired bootstrap differences to the first. Judge them first, alike, with semdepth evaluate RUN. The pictures
     are predicted anew from the data that they were judged on; where that is gone, the page says so.
-    Example: semdepth report runs/full runs/depth-only --out compared.html
 
     Args:
         runs: Run folders, the one to compare with first.
@@ -37,6 +36,10 @@ def report(
         images: How many of the worst and of the best images to show.
         frames: Frames, evenly spread, that the uncertainty is measured on; 0 leaves it out.
         device: auto, cpu, cuda, mps.
+
+    Examples:
+        semdepth report runs/demo                                      # writes runs/demo/report.html
+        semdepth report runs/full runs/depth-only --out compared.html  # the differences to runs/full, too
     """
     if images < 0 or frames < 0:
         raise InputError(f"images {images}, frames {frames}: must not be negative")

@@ -35,6 +35,12 @@ def synthesise(
         world: What the worlds are like.
         noise: How wrong the noisy labels are.
         device: Where to render: auto, cpu, cuda.
+
+    Examples:
+        semdepth synthesise worlds/mine/train --drives 8            # to learn from
+        semdepth synthesise worlds/mine/val --split val --drives 2  # streets that train never shows
+        semdepth synthesise worlds/foreign --split foreign          # another style and camera
+        semdepth synthesise worlds/varied --world.style varied      # every drive looks its own way
     """
     chosen = str(choose_device(device))
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

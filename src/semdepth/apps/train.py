@@ -21,10 +21,16 @@ _T = TypeVar("_T", bound=Trainer)
 def train(experiment: Experiment) -> None:
     """Learn depth and ego-motion from video without depth labels.
 
-    Give a recipe and change what you like: semdepth train --config recipes/kitti_r18.yaml --data.root DIR. The run's
-    folder keeps the resolved options, checkpoints, weights, curves and panels; the same command resumes a run that was
-    interrupted. The file --validation.* describes, if any, needs ground truth and is only ever judged on; it
-    may share no drive with the training frames, unless --allow_leak true.
+    Give a recipe, and change what you like by options. The run's folder keeps the resolved options, checkpoints, weights,
+    curves and panels; the same command resumes a run that was interrupted. The frames that --validation.* describes, if
+    any, need ground truth and are only ever judged on; they may share no drive with the training frames, unless
+    --allow_leak true.
+
+    Examples:
+        semdepth train --config recipes/demo.yaml                                           # make demo's world
+        semdepth train --config recipes/kitti_r18.yaml --data.root DIR                      # KITTI raw
+        semdepth train --config recipes/kitti_r18.yaml --data.root DIR --trainer.devices 4  # on four GPUs
+        semdepth train --config recipes/demo.yaml --trainer.overfit true --run runs/try     # the loss must fall
     """
     dataset = open_dataset(experiment.data)
     judged = None
