@@ -28,7 +28,7 @@ def push(
 ) -> None:
     """Upload a run's best weights, its recipe, its errors and a model card written from them to the Hugging Face hub.
 
-    Anybody loads it then with semdepth.load("hf://owner/name"), or semdepth predict hf://owner/name IMAGE. Log in first
+    Anybody loads it then with semdepth.load("hf://owner/name"), or semdepth predict IMAGE --weights hf://owner/name. Log in first
     (hf auth login). Paths of this machine are cut down to their last part.
 
     Args:
