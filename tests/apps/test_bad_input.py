@@ -178,3 +178,18 @@ def test_synthesise(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert option.partition("=")[0] in line
         assert "delete the folder or give another" in line
     assert len(list(world.glob("*/*_sync"))) == 2
+
+
+@pytest.mark.parametrize(
+    "field", ["optim.learning_rate", "trainer.batch", "network.decoder_channels", "data.height", "validation.height"]
+)
+def test_an_empty_value_is_one_line(field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """YAML's null passes for a value until somebody computes with it."""
+    group, name = field.split(".")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"{group}:\n  {name}: null\n")
+    assert main(["train", "--config", str(recipe), "--data.root", str(tmp_path)]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert "Traceback" not in complaint
+    assert name in complaint

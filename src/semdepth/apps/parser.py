@@ -100,6 +100,23 @@ class Parser(ArgumentParser):
                 f"{name}: cannot be understood ({reason}); check its form against recipes/*.yaml"
             ) from None
 
+    def instantiate(self, cfg: Namespace, **others: Any) -> Namespace:
+        """Build what was parsed; an empty value (``null``) for an option that needs one gets this far, and no further.
+
+        Raises:
+            InputError: naming such options, or the contradiction that a class complains of.
+        """
+        try:
+            return super().instantiate(cfg, **others)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            defaults = self.get_defaults()
+            empty = [key for key, value in cfg.items() if value is None and defaults.get(key) is not None]
+            if empty:
+                raise InputError(f"{', '.join(empty)}: empty (null); give a value, or leave the line out") from None
+            return self.error(f"an option is empty (null) or of a wrong kind: {error}")
+
 
 def underscored(args: Sequence[str]) -> list[str]:
     """Return the arguments with ``--camera-height`` spelled ``--camera_height``: both are the same option.
