@@ -4,7 +4,7 @@
 # and one more builds the documentation:
 #   make docs   install, then build the site, links checked (those within it; none to other hosts)
 PYTHON ?= python3
-# The CPU build by default; README.md says how to pick a CUDA build.
+# Where it comes from depends on the package index (on Linux, the public one has the CUDA build); README.md says how to pick another.
 TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
