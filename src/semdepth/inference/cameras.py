@@ -16,7 +16,7 @@ from semdepth.runtime import InputError
 
 SAME_FRAMING = 0.05
 """How much an image's width over height may differ from the training images' for their intrinsics to hold (log)."""
-MEND = "give --intrinsics fx,fy,cx,cy or --fov_deg"
+MEND = "give --intrinsics '[fx,fy,cx,cy]' or --fov_deg"
 
 
 @dataclass(frozen=True)
