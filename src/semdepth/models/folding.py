@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from semdepth.models.decoder import convolve_plainly
+
 
 def make_fast(network: nn.Module) -> None:
     """Fold the batch norms of a network in eval mode, and lay its weights out channels last, in place.
@@ -16,6 +18,7 @@ def make_fast(network: nn.Module) -> None:
         ValueError: if the network is in training mode.
     """
     fold_batch_norm(network)
+    convolve_plainly(network)  # phases save a training step's time; with channels last they cost a prediction 5 %
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
