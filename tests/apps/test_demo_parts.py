@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -109,16 +110,30 @@ def test_sweeping_deletes_the_old_and_what_is_too_much_but_not_the_page(tmp_path
     secret.write_text("stays")
     (store.uploads / "link").symlink_to(secret)
     old, new = store.uploads / "old", store.uploads / "new"
-    old.write_bytes(b"o" * 800_000)
-    new.write_bytes(b"n" * 800_000)
+    old.write_bytes(b"o" * 700_000)
+    new.write_bytes(b"n" * 700_000)
     changed = old.lstat().st_ctime
     assert store.is_full()
-    store.sweep(now=changed + 50)  # over the limit: the oldest go
+    store.sweep(now=changed + 50)  # over the limit, but visitors are being served with both
+    assert old.exists()
+    store.sweep(now=changed + 70)  # the oldest go
     assert not old.exists()
     assert new.exists()
     store.sweep(now=changed + 500)
     assert os.listdir(store.uploads) == ["page.png"]
     assert secret.read_text() == "stays"
+
+
+def test_a_full_store_makes_room_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path, Limits(keep_seconds=1000, folder_mb=1))
+    for name in ("first", "second", "third"):
+        (store.uploads / name).write_bytes(b"o" * 400_000)
+    assert store.is_full()
+    later = time.time() + 70
+    monkeypatch.setattr(time, "time", lambda: later)
+    store._measured = (-1.0, 0)  # a second has passed
+    assert not store.is_full()
+    assert len(os.listdir(store.uploads)) == 1, "down to three quarters of its limit"
 
 
 def test_a_store_leaves_nothing_behind() -> None:

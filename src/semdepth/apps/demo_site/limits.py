@@ -22,7 +22,7 @@ class Limits:
     video_frames: int = 900
     """Most frames of a video, whatever length it states."""
     folder_mb: int = 2048
-    """Uploads and results together; beyond, the oldest go, and no upload is taken meanwhile."""
+    """Uploads and results together; beyond, the oldest go, and where all are in use no upload is taken."""
     keep_seconds: float = 600.0
     """Age at which uploads and results are deleted."""
     waiting: int = 64

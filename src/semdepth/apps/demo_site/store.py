@@ -16,6 +16,10 @@ from semdepth.apps.demo_site.limits import Limits
 from semdepth.runtime import logger
 
 _SWEEP_SECONDS = 10.0
+_IN_USE_SECONDS = 60.0
+"""Files younger than this make room for nobody: a visitor is being served with them."""
+_ROOM = 0.75
+"""Share of its limit that a full folder is brought down to, so that the next upload does not find it full again."""
 _PREFIX = "semdepth_demo_"
 
 
@@ -48,14 +52,19 @@ class Store:
         self._kept = frozenset(path for path, _ in _files(self.root))
 
     def is_full(self) -> bool:
-        """Whether the folder holds more than its limit; looked up at most once a second."""
+        """Whether the folder holds more than its limit, even after a sweep; looked up at most once a second."""
         now = time.monotonic()
         if now - self._measured[0] > 1:
-            self._measured = (now, sum(status.st_size for _, status in _files(self.root)))
+            if self._size() > self.limits.folder_mb * 2**20:
+                self.sweep()
+            self._measured = (now, self._size())
         return self._measured[1] > self.limits.folder_mb * 2**20
 
+    def _size(self) -> int:
+        return sum(status.st_size for _, status in _files(self.root))
+
     def sweep(self, now: float | None = None) -> int:
-        """Delete what is too old, then the oldest files until the folder is within its limit.
+        """Delete what is too old; of a folder over its limit also the oldest files that nobody is being served with.
 
         Args:
             now: seconds since the epoch; None: the clock's.
@@ -66,9 +75,11 @@ class Store:
         now = time.time() if now is None else now
         found = [(path, status) for path, status in _files(self.root) if path not in self._kept]
         found.sort(key=lambda item: item[1].st_ctime)
-        size, deleted = sum(status.st_size for _, status in found), 0
+        size, limit, deleted = sum(status.st_size for _, status in found), self.limits.folder_mb * 2**20, 0
+        room = limit * _ROOM if size > limit else limit
         for path, status in found:
-            if now - status.st_ctime <= self.limits.keep_seconds and size <= self.limits.folder_mb * 2**20:
+            age = now - status.st_ctime
+            if age <= self.limits.keep_seconds and (size <= room or age <= _IN_USE_SECONDS):
                 break
             with contextlib.suppress(OSError):
                 path.unlink()
