@@ -9,7 +9,7 @@ from semdepth.labels import TRAIN_ID
 from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
 
 ROAD, BUILDING, POLE, SKY, CAR = (TRAIN_ID[name] for name in ("road", "building", "pole", "sky", "car"))
-VEGETATION = TRAIN_ID["vegetation"]
+VEGETATION, BUS = TRAIN_ID["vegetation"], TRAIN_ID["bus"]
 HEIGHT, WIDTH = 96, 320
 PRIOR = PairConfig(prediction_decides=False)
 BARE = replace(
@@ -20,6 +20,7 @@ BARE = replace(
     agreement=False,
     contact=False,
     standing=False,
+    upright=False,
 )
 
 

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from drawn_streets import (
     BARE,
     BUILDING,
+    BUS,
     CAR,
     HEIGHT,
     POLE,
+    PRIOR,
     ROAD,
     SKY,
     VEGETATION,
@@ -101,6 +105,35 @@ def test_equal_pairs_lie_on_one_thing_only() -> None:
     assert (label_j[equal] == CAR).all()
     region_i, region_j = pairs.at(connected_regions(labels)[0])
     assert (region_i[equal] == region_j[equal]).all()  # never from one car to the next
+
+
+def test_upright_pairs_reach_the_inside_of_a_large_thing() -> None:
+    labels = blank(BUILDING)
+    labels[:, 10:90, 100:220] = BUS  # 80 high, 120 wide: the reach is 15
+    middle = (slice(30, 70), slice(120, 200))
+
+    def inside(config: PairConfig) -> int:
+        pairs = draw(labels, config)
+        equal = pairs.ordinal == 0
+        return sum(int(((p[equal, 0] >= 30) & (p[equal, 0] < 70)).sum()) for p in (pairs.i, pairs.j))
+
+    assert labels[0][middle].eq(BUS).all()
+    pairs = draw(labels)
+    column_apart = (pairs.i[:, 1] != pairs.j[:, 1]) & (pairs.ordinal == 0)
+    row_apart = (pairs.i[:, 0] - pairs.j[:, 0]).abs()
+    assert row_apart[~column_apart & (pairs.ordinal == 0)].max() > 60
+    assert row_apart[column_apart].max() <= 15  # else along the normal, within reach
+    assert inside(PRIOR) > 2 * inside(replace(PRIOR, upright=False))
+
+
+def test_upright_pairs_do_not_jump_over_what_is_in_between() -> None:
+    labels = blank(BUILDING)
+    labels[:, 10:90, 100:220] = BUS
+    labels[:, 45:50] = POLE  # the bus is one above, another below
+    pairs = draw(labels)
+    equal = pairs.ordinal == 0
+    row = torch.stack([pairs.i[equal, 0], pairs.j[equal, 0]])
+    assert ((row < 45).all(0) | (row >= 50).all(0) | ((row >= 45) & (row < 50)).all(0)).all()
 
 
 def test_same_seed_same_pairs_and_other_seed_others() -> None:

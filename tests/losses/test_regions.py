@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from drawn_streets import BUILDING, CAR, HEIGHT, WIDTH
 
-from semdepth.losses.regions import border_edges, border_normals, connected_regions
+from semdepth.losses.regions import Points, border_edges, border_normals, connected_regions, upright_partners
 
 
 def test_samples_follow_the_border_normal_on_a_slant() -> None:
@@ -38,3 +38,20 @@ def test_regions_agree_with_flood_fill(generator: torch.Generator) -> None:
             number = numbers.pop()
             assert int(area[number]) == len(members)
             assert int((region == number).sum()) == len(members)
+
+
+def test_upright_partners_fill_their_run_and_no_more(generator: torch.Generator) -> None:
+    labels = torch.randint(0, 2, (2, 12, 5), generator=generator, dtype=torch.uint8)
+    region, _ = connected_regions(labels)
+    image, row, column = (index.repeat(200)[:, None] for index in torch.ones_like(region).nonzero().unbind(1))
+    points = Points(image, row, column, labels[image, row, column].long(), torch.ones_like(row, dtype=torch.bool))
+    met = upright_partners(region, points, torch.rand(row.shape, generator=generator))
+    for b, r, c in np.ndindex(2, 12, 5):
+        first = last = r
+        while first > 0 and labels[b, first - 1, c] == labels[b, r, c]:
+            first -= 1
+        while last < 11 and labels[b, last + 1, c] == labels[b, r, c]:
+            last += 1
+        mine = (image == b) & (row == r) & (column == c)
+        assert (met.column[mine] == c).all()
+        assert set(met.row[mine].tolist()) == set(range(first, last + 1))

@@ -24,6 +24,7 @@ from semdepth.losses.regions import (
     border_normals,
     connected_regions,
     place_points,
+    upright_partners,
 )
 from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
@@ -66,6 +67,9 @@ class PairConfig:
     """Rule 6: what is seen stands on the ground, and the sky is above it. So no wall or tree is behind a thing where a
     thing is above it in the image (a mislabelled part of the thing, or in front of it); the sky is behind only what
     has no sky below it, and only where nothing else is above the sky. Costs the borders below bridges and tree tops."""
+    upright: bool = True
+    """Things stand upright: a point at the border of one is as far as another straight above or below it on the same
+    thing, however far into it. Without this nothing says how far the inside of a large thing is."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -139,10 +143,12 @@ def sample_pairs(
     borders, draws = _draw_borders(labels, large, config, generator, share)
     near, far = max(config.tolerance * scale, 1.0), max(config.reach * scale, 2.0)
     # Sorted draws on each side put b and c nearer to the border than a and d.
-    before, behind = draws[:, :2].sort(1).values, draws[:, 2:].sort(1).values
+    before, behind = draws[:, :2].sort(1).values, draws[:, 2:4].sort(1).values
     offsets = torch.cat([-near - (far - near) * before.flip(1), near + (far - near) * behind], 1)
     points = place_points(labels, borders, borders.side[:, [0, 0, 1, 1]], offsets)
     sound = points.inside & points.at(large) & _sound(points, labels, probabilities, confidence, config)
+    partners = upright_partners(region, points.pick(1, 2), draws[:, 4:])
+    partners_sound = _sound(partners, labels, probabilities, confidence, config)
 
     prior = order_by_class(borders.side)
     order, has_prior = prior, prior != 0
@@ -158,6 +164,11 @@ def sample_pairs(
     for k, (a, b) in enumerate(((0, 1), (2, 3))):
         equal = sound[:, a] & sound[:, b] & solid[:, k] & (regions[:, a] == regions[:, b])
         kept.append((a, b, equal, torch.zeros_like(order), torch.ones_like(has_prior)))
+    if config.upright:
+        points = points.beside(partners)
+        sound = torch.cat([sound, sound[:, 1:3] & partners_sound], 1)
+        for k in (0, 1):
+            kept.append((k + 1, k + 4, sound[:, k + 4] & solid[:, k], torch.zeros_like(order), torch.ones_like(has_prior)))
     return _collect(points, kept)
 
 
@@ -184,7 +195,7 @@ def _draw_borders(
     """Draw N border points uniformly, with replacement, from the borders that can give a pair.
 
     Returns:
-        The border points, and four further draws from [0, 1) for each, (N, 4).
+        The border points, and six further draws from [0, 1) for each, (N, 6).
     """
     batch, _, width = labels.shape
     scale = width / REFERENCE_WIDTH
@@ -202,7 +213,7 @@ def _draw_borders(
 
     home = generator.device if generator is not None else labels.device
     count = max(1, round(config.samples * scale))
-    draws = share.draw(batch, count, 5, generator=generator, device=home).to(labels.device)[counts > 0]
+    draws = share.draw(batch, count, 7, generator=generator, device=home).to(labels.device)[counts > 0]
     start = (counts.cumsum(0) - counts)[counts > 0, None]
     # A float32 draw times a count may round up to the count itself.
     chosen = torch.minimum((draws[..., 0] * counts[counts > 0, None]).long(), counts[counts > 0, None] - 1)

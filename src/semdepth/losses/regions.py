@@ -50,6 +50,11 @@ class Points:
         k = list(chosen)
         return Points(self.image, self.row[:, k], self.column[:, k], self.side[:, k], self.inside[:, k])
 
+    def beside(self, more: Points) -> Points:
+        """Return these K points and those of ``more``, which belong to the same N border points."""
+        both = ((getattr(self, name), getattr(more, name)) for name in ("row", "column", "side", "inside"))
+        return Points(self.image, *(torch.cat(pair, 1) for pair in both))
+
     def at(self, values: Tensor) -> Tensor:
         """Return the values of a (B, H, W, ...) map at the points, (N, K, ...)."""
         _, height, width = values.shape[:3]
@@ -87,6 +92,25 @@ def connected_regions(labels: Tensor) -> tuple[Tensor, Tensor]:
         root = root[root[root]]
     area = torch.zeros_like(length).scatter_add_(0, root, length)
     return root[run], area
+
+
+def upright_partners(region: Tensor, points: Points, draw: Tensor) -> Points:
+    """Draw for each point another one straight above or below it, with nothing but its own region between them.
+
+    Args:
+        region: (B, H, W) of ``connected_regions``.
+        points: (N, K) points.
+        draw: (N, K) in [0, 1).
+    """
+    rows = torch.arange(region.shape[1], device=region.device)[None, :, None]
+    changes = region[:, 1:] != region[:, :-1]
+    first, last = torch.zeros_like(region), torch.full_like(region, region.shape[1] - 1)
+    first[:, 1:] = torch.where(changes, rows[:, 1:], 0)
+    last[:, :-1] = torch.where(changes, rows[:, :-1], region.shape[1] - 1)
+    top = points.at(first.cummax(1).values)
+    bottom = points.at(last.flip(1).cummin(1).values.flip(1))
+    row = torch.minimum(top + (draw * (bottom - top + 1)).long(), bottom)
+    return Points(points.image, row, points.column, points.side, points.inside)
 
 
 def border_edges(labels: Tensor) -> Edges:

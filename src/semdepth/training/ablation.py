@@ -34,7 +34,7 @@ HEADINGS = {
 """What is reported of every run; the last two need a segmentation branch."""
 COMPARED = ("abs_rel", "border_abs_rel")
 """What is compared with the baseline image by image."""
-RULES = ("uniform_neighbourhood", "minimum_area", "confidence", "agreement", "contact", "standing")
+RULES = ("uniform_neighbourhood", "minimum_area", "confidence", "agreement", "contact", "standing", "upright")
 
 _T = TypeVar("_T")
 _Options = dict[str, Any]
