@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BLOCK = 40.0
 """Length of a block in metres."""
+BRIDGE_ROOM = 8.0
+"""Half the length of road that a bridge keeps free, in metres."""
 _ZONES = ("town", "cottages", "park", "walled", "open")
 
 
@@ -32,9 +34,12 @@ class Block:
         self.crossings = world.crossings.between(self.low - 30, self.high + 30)
         self.objects: list[tuple[list[Prim], float, float, float, float]] = []
         self.spots: list[tuple[float, float, float]] = []
+        self.bridge: float | None = None
+        """Where along the road a bridge crosses it."""
 
     def build(self) -> Placed:
         """Return everything that stands here."""
+        self._bridge()
         for side in (1, -1):
             # Zones change every second block; both sides draw their own.
             zones = np.random.default_rng([self.world.seed, 5, self.index // 2 + 1000, side + 1])
@@ -50,7 +55,8 @@ class Block:
     # Placing. An object's heading is the road's, turned by ``turn``; houses turn their front (−z) to the road.
 
     def _free(self, s: float, reach: float, beyond: float) -> bool:
-        return all(abs(s - c) > self.layout.crossing + beyond + reach for c in self.crossings)
+        clear = all(abs(s - c) > self.layout.crossing + beyond + reach for c in self.crossings)
+        return clear and (self.bridge is None or abs(s - self.bridge) > BRIDGE_ROOM + reach)
 
     def _put(self, prims: list[Prim], s: float, d: float, turn: float, lift: bool = True) -> None:
         x, z, heading = self.world.route.place(s, d)
@@ -170,6 +176,14 @@ class Block:
             x, z, _ = self.world.route.pose(np.array([s]), np.array([side * d]))
             if self.world.route.distance(x, z, s).min() > self.layout.edge + 1.5:
                 self._put(grown, s, side * d, self.rng.uniform(0, 6))
+
+    def _bridge(self) -> None:
+        """Lead another way over the road, by draws of its own: worlds without bridges stay what they were."""
+        rng = np.random.default_rng([self.world.seed, 11, self.index + 1000])
+        middle = (self.low + self.high) / 2
+        if rng.uniform() < self.style.bridges and self._free(middle, BRIDGE_ROOM, self.layout.sidewalk):
+            self._put(street.bridge(rng, 2 * self.layout.edge + rng.uniform(0.5, 6)), middle, 0.0, 0.0, lift=False)
+            self.bridge = middle
 
     # The strip beside the kerb, the parking strip, people.
 

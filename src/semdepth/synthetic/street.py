@@ -1,4 +1,4 @@
-"""What stands still beside the road: houses, walls, fences, trees, poles, signs, lights."""
+"""What stands still beside the road: houses, walls, fences, trees, poles, signs, lights; and bridges over it."""
 
 from __future__ import annotations
 
@@ -199,6 +199,32 @@ def fence(rng: np.random.Generator, length: float) -> list[Prim]:
     count = max(int(length / 2.0), 1)
     prims += [box(label, steel, (0.09, tall, 0.09), x=length * (i / count - 0.5)) for i in range(count + 1)]
     return prims
+
+
+def bridge(rng: np.random.Generator, span: float) -> list[Prim]:
+    """Return a bridge across the road along x: a deck with parapets on pillars, or between walls that fill its ends."""
+    label = TRAIN_ID["building"]
+    concrete = Surface(_pick(rng, ((0.34, 0.33, 0.31), (0.22, 0.21, 0.20), (0.45, 0.43, 0.40))), texture.PLASTER, 1.2)
+    steel = Surface(_pick(rng, ((0.10, 0.12, 0.10), (0.35, 0.36, 0.37))), texture.PAINT)
+    clear, thick = rng.uniform(4.6, 6.8), rng.uniform(0.5, 1.6)
+    deep = rng.uniform(2.5, 4.5) if rng.uniform() < 0.5 else rng.uniform(8, 14)
+    beyond = rng.uniform(8, 25)
+    whole = span + 2 * beyond
+    prims = [box(label, concrete, (whole, thick, deep), up=clear)]
+    prims += [
+        box(label, tinted(concrete, 0.9), (whole, thick + 0.4, 0.3), up=clear - 0.2, z=z) for z in (-deep / 2, deep / 2)
+    ]
+    rail = Surface(steel.colour, texture.PAINT, z=panes((0.5, 9, 0), (0.6, 1, 0), (0, 0, 0), (0.5, 0.55, 0.6)))
+    prims += [box(label, rail, (whole, 1.0, 0.06), up=clear + thick + 0.2, z=z) for z in (-deep / 2, deep / 2)]
+    if rng.uniform() < 0.4:
+        ends = [box(TRAIN_ID["wall"], concrete, (beyond, clear, deep), x=x) for x in (-1, 1)]
+        return prims + [p._replace(centre=(p.centre[0] * (span + beyond) / 2, *p.centre[1:])) for p in ends]
+    radius = rng.uniform(0.3, 0.6)
+    return prims + [
+        cylinder(label, concrete, radius, clear, x=x, z=z)
+        for x in (-whole / 2 + 1, -span / 2 - radius, span / 2 + radius, whole / 2 - 1)
+        for z in ((0.0,) if deep < 6 else (-deep / 3, deep / 3))
+    ]
 
 
 def lamp_post(rng: np.random.Generator) -> list[Prim]:

@@ -94,6 +94,8 @@ class Style:
     """Share of the moving vehicles that are large: buses, box and tank lorries; 0: about a seventh, no tank lorry."""
     gap: float = 1.0
     """Scales the distance between vehicles that follow each other."""
+    bridges: float = 0.0
+    """Share of the blocks in which a bridge crosses the road."""
 
 
 STYLES: dict[str, Style] = {

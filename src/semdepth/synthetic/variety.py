@@ -55,6 +55,7 @@ def vary(style: Style, rng: np.random.Generator) -> Style:
         two_lanes=(0.4, 0.6),
         heavy=float(rng.uniform(0.05, 0.5)),
         gap=float(rng.uniform(0.7, 1.2)),
+        bridges=float(rng.uniform(0.0, 0.4)),
     )
 
 
