@@ -2,9 +2,13 @@
 
 from dataclasses import fields
 
+import numpy as np
+
+from semdepth.synthetic.block import Block
 from semdepth.synthetic.drive import render_drive
 from semdepth.synthetic.style import STYLES, WorldConfig
 from semdepth.synthetic.variety import style_of
+from semdepth.synthetic.world import World
 
 VARIED = WorldConfig(style="varied")
 
@@ -26,3 +30,27 @@ def test_drives_differ_in_colour_and_keep_exact_depth() -> None:
     assert (first.images.float().mean((0, 2, 3)) - second.images.float().mean((0, 2, 3))).abs().max() > 5
     assert (first.depth > 0).float().mean() > 0.5
     assert (first.intrinsics == second.intrinsics).all()
+
+
+def test_bridges_cross_the_road_above_all_that_drives() -> None:
+    found = 0
+    for seed in range(12):
+        world = World(seed, VARIED)
+        for index in range(1, 6):
+            road = Block(world, index)
+            road._bridge()
+            if road.bridge is None:
+                continue
+            found += 1
+            (prims, x, z, _, _), *others = road.objects
+            assert not others
+            assert world.route.distance(np.array([x]), np.array([z]), road.bridge).min() < 0.1
+            for prim in prims:
+                low = -prim.centre[1] - prim.half[1]
+                beside = abs(prim.centre[0]) - prim.half[0] >= world.layout.edge
+                assert low > 4.3 or (beside and low < 1e-6), "the road is free below the deck, and all else stands beside it"
+    assert 3 < found < 40
+
+
+def test_named_styles_have_no_bridges() -> None:
+    assert all(STYLES[name].bridges == 0 for name in ("default", "foreign"))
