@@ -51,7 +51,7 @@ assert main(["predict", {str(tmp_path)!r}, *arguments]) == 0
 def test_training_names_the_extra_it_needs(tmp_path: Path) -> None:
     done = python(f"sys.exit(main(['train', '--run', {str(tmp_path / 'run')!r}, '--data.root', '/nowhere']))")
     assert done.returncode == 2
-    assert "pip install 'semdepth[train]'" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

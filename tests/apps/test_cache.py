@@ -120,4 +120,4 @@ sys.exit(main(["cache", {str(tmp_path / "out")!r}, "--data.root={world}", "--sha
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'semdepth[shards]'" in done.stderr
+    assert "pip install '.[shards]'" in done.stderr

@@ -18,7 +18,7 @@ from semdepth.models.weights import save_weights
 
 from .demo_server import CLIENT, Server, picture, serving, untrained
 
-pytest.importorskip("gradio", reason="GRADIO MISSING: the web demo is NOT tested (pip install 'semdepth[demo]')")
+pytest.importorskip("gradio", reason="GRADIO MISSING: the web demo is NOT tested (pip install '.[demo]')")
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def _main(arguments: list[str] | None) -> int:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
             raise
-        return _complain(f"{name} needs {error.name}: pip install 'semdepth[{extra}]'")
+        return _complain(f"{name} needs {error.name}: pip install '.[{extra}]' in a clone of the repository")
     return 0
 
 
