@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from semdepth.apps.cli import main as semdepth
-from semdepth.apps.cluster import _packed
+from semdepth.apps.cluster import packed
 from semdepth.apps.cluster_jobs import Job
 from semdepth.apps.predict_inputs import find_images
 from semdepth.data.label_files import label_tasks
@@ -103,7 +103,7 @@ def driver() -> dict[str, float]:
     images = [Path(f"/data/drives/2030_01_01/drive_{i // 1000:05d}/{i % 1000:010d}.png") for i in range(4_000)]
     tasks = label_tasks("folder", images)
     jobs = [Job(task.image, task.labels) for task in tasks]
-    rows = [_packed(jobs[i : i + 8]) for i in range(0, len(jobs), 8)]
+    rows = [packed(jobs[i : i + 8]) for i in range(0, len(jobs), 8)]
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return rounded({"B an image": used / len(images), "of them handed to Ray": sum(map(len, rows)) / len(images)})

@@ -63,7 +63,7 @@ def run_on_cluster(
         InputError: if there is no such cluster or no room, or the workers cannot go on.
     """
     chunks = [jobs[i : i + batch] for i in range(0, len(jobs), batch)]
-    rows = [{"number": n, "jobs": _packed(chunk)} for n, chunk in enumerate(chunks)]
+    rows = [{"number": n, "jobs": packed(chunk)} for n, chunk in enumerate(chunks)]
     tally = Tally()
     with _ray(config) as ray:
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -128,7 +128,7 @@ class _Actor:
         return self._work.start()
 
 
-def _packed(jobs: Sequence[Job]) -> str:
+def packed(jobs: Sequence[Job]) -> str:
     """Return jobs as text; names that are not UTF-8 survive it."""
     return json.dumps([[str(job.image), str(job.place)] for job in jobs])
 
