@@ -48,7 +48,7 @@ def test_bridges_cross_the_road_above_all_that_drives() -> None:
             for prim in prims:
                 low = -prim.centre[1] - prim.half[1]
                 beside = abs(prim.centre[0]) - prim.half[0] >= world.layout.edge
-                assert low > 4.3 or (beside and low < 1e-6), "the road is free below the deck, and all else stands beside it"
+                assert low > 4.3 or (beside and low < 1e-6), "free below the deck, all else beside the road"
     assert 3 < found < 40
 
 

@@ -147,8 +147,6 @@ def sample_pairs(
     offsets = torch.cat([-near - (far - near) * before.flip(1), near + (far - near) * behind], 1)
     points = place_points(labels, borders, borders.side[:, [0, 0, 1, 1]], offsets)
     sound = points.inside & points.at(large) & _sound(points, labels, probabilities, confidence, config)
-    partners = upright_partners(region, points.pick(1, 2), draws[:, 4:])
-    partners_sound = _sound(partners, labels, probabilities, confidence, config)
 
     prior = order_by_class(borders.side)
     order, has_prior = prior, prior != 0
@@ -160,15 +158,16 @@ def sample_pairs(
 
     regions = points.at(region)
     solid = among(borders.side, OCCLUDER)
+    equal_by_prior = torch.zeros_like(order), torch.ones_like(has_prior)
     kept = [(1, 2, across, order, has_prior)]
     for k, (a, b) in enumerate(((0, 1), (2, 3))):
         equal = sound[:, a] & sound[:, b] & solid[:, k] & (regions[:, a] == regions[:, b])
-        kept.append((a, b, equal, torch.zeros_like(order), torch.ones_like(has_prior)))
+        kept.append((a, b, equal, *equal_by_prior))
     if config.upright:
+        partners = upright_partners(region, points.pick(1, 2), draws[:, 4:])
+        equal = sound[:, 1:3] & _sound(partners, labels, probabilities, confidence, config) & solid
+        kept += [(k + 1, k + 4, equal[:, k], *equal_by_prior) for k in (0, 1)]
         points = points.beside(partners)
-        sound = torch.cat([sound, sound[:, 1:3] & partners_sound], 1)
-        for k in (0, 1):
-            kept.append((k + 1, k + 4, sound[:, k + 4] & solid[:, k], torch.zeros_like(order), torch.ones_like(has_prior)))
     return _collect(points, kept)
 
 
