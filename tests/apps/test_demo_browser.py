@@ -54,6 +54,8 @@ def test_upload_result_probe_download(browser: Any, server: Server, tmp_path: Pa
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     page.locator("#sd-tip", has_text="up to scale").wait_for()
 
+    page.get_by_role("tab", name="3-D").click()
+    page.locator("#sd-cloud canvas").wait_for()  # a viewer that is there, not only its frame
     page.get_by_role("tab", name="Probe").click()
     page.locator(f"#sd-probe img[src*='{stem}']").click()
     page.locator("#sd-reading", has_text="Depth at (").wait_for()

@@ -34,9 +34,10 @@ CSS = """
 }
 """
 
-SCRIPT = """
-() => {
-  const tip = document.body.appendChild(Object.assign(document.createElement('div'), {id: 'sd-tip'}));
+HEAD = """
+<script>
+(() => {
+  const tip = Object.assign(document.createElement('div'), {id: 'sd-tip'});
   let read = {};
   const grid = () => {
     const element = document.getElementById('sd-grid');
@@ -64,6 +65,7 @@ SCRIPT = """
     const step = g.steps[Math.floor(y * g.rows) * g.columns + Math.floor(x * g.columns)];
     const depth = Math.exp(g.low + step / 65535 * (g.high - g.low));
     tip.textContent = depth.toPrecision(3) + ' ' + g.unit;
+    if (!tip.isConnected) document.body.append(tip);
     tip.style.display = 'block';
     tip.style.left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 6) + 'px';
     tip.style.top = Math.max(event.clientY - 34, 6) + 'px';
@@ -71,8 +73,10 @@ SCRIPT = """
   document.addEventListener('pointermove', show, true);
   document.addEventListener('pointerdown', show, true);
   document.addEventListener('scroll', hide, true);
-}
+})();
+</script>
 """
+"""In the page's head: as Gradio's own ``js`` it does not run in every version."""
 
 TO_RESULT = """
 () => { if (innerWidth < 900) document.getElementById('sd-result').scrollIntoView({behavior: 'smooth', block: 'start'}); }

@@ -97,7 +97,7 @@ def serve(page: gr.Blocks, site: Site, host: str, port: int) -> str:
             prevent_thread_lock=True,
             max_file_size=site.store.limits.upload_mb * 2**20, allowed_paths=[], show_error=False, footer_links=[],
             run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False,
-            state_session_capacity=200, theme=theme, css=look.CSS, js=look.SCRIPT, strict_cors=True,
+            state_session_capacity=200, theme=theme, css=look.CSS, head=look.HEAD, strict_cors=True,
             app_kwargs={"middleware": [_middleware(site.store)], "docs_url": None, "redoc_url": None},
         )  # fmt: skip
     except OSError as error:
