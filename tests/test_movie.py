@@ -1,5 +1,6 @@
 import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from clips import turn, wall, write_clip
 from PIL import Image
 
-from semdepth.movie import open_movie, read_camera, read_frames
+from semdepth.movie import _VideoFrame, open_movie, read_camera, read_frames
 from semdepth.runtime import InputError
 
 
@@ -151,3 +152,19 @@ def test_a_camera_is_read_until_it_is_gone(monkeypatch):
     assert frames[1].grey(80).shape == (48, 80)
     with pytest.raises(InputError, match="webcam:3"):
         list(read_camera(3))
+
+
+def test_a_frame_that_cannot_be_converted_is_one_line() -> None:
+    """A damaged stream may state a colour layout that nothing converts (found by benchmarks/fuzz.py)."""
+
+    class Odd:
+        rotation = 0
+
+        def reformat(self, **_: object) -> None:
+            raise av.error.OSError(95, "Operation not supported")
+
+    frame = _VideoFrame(3, 0.3, Odd(), (4, 4), Path("a.mp4"))
+    with pytest.raises(
+        InputError, match=r"a\.mp4: frame 3 cannot be converted \(Operation not supported\); copy it again"
+    ):
+        frame.rgb()

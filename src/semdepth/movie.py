@@ -107,7 +107,7 @@ def read_frames(movie: Movie, damaged: Callable[[InputError], None] | None = Non
             start = shown if start is None else start
             if _upright_size(frame, movie.aspect) != movie.size:
                 raise InputError(f"{movie.path}: changes its size at frame {number}; cut it there into two videos")
-            yield _VideoFrame(number, shown - start, frame, movie.size)
+            yield _VideoFrame(number, shown - start, frame, movie.size, movie.path)
             number += 1
     if movie.expected is not None and number < 0.9 * movie.expected:
         early = InputError(f"{movie.path}: ends after {number} of {movie.expected} frames; {REPAIR}")
@@ -241,6 +241,7 @@ class _VideoFrame:
     seconds: float
     frame: Any
     size: tuple[int, int]
+    path: Path
 
     def grey(self, long_side: int) -> Picture:
         return self._turned(small_size(self.size, long_side), "gray")
@@ -252,7 +253,14 @@ class _VideoFrame:
         """Scale the stored picture so that it is of ``size`` once it stands upright."""
         turns = _quarter_turns(self.frame)
         height, width = size[::-1] if turns % 2 else size
-        pixels = self.frame.reformat(width=width, height=height, format=layout, interpolation="AREA").to_ndarray()
+        import av
+
+        try:
+            pixels = self.frame.reformat(width=width, height=height, format=layout, interpolation="AREA").to_ndarray()
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{self.path}: frame {self.number} cannot be converted ({error.strerror}); {REPAIR}"
+            ) from None
         return np.ascontiguousarray(np.rot90(pixels, turns))
 
 

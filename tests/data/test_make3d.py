@@ -68,12 +68,25 @@ def test_bytes_after_the_data_do_no_harm(tmp_path):
     assert (read_laser_grid(path) == 5).all()
 
 
+def test_a_header_that_contradicts_the_data_is_refused(tmp_path):
+    """SciPy 1.17 reads beyond its memory there (found by benchmarks/fuzz.py): the process ended."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"Position3DGrid": np.full((55, 305, 4), 5.0)})
+    content = bytearray(path.read_bytes())
+    rows = content.index((55).to_bytes(4, "little") + (305).to_bytes(4, "little"))
+    content[rows : rows + 4] = (2).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"is 2×305×4 of double, not 55×305×4"):
+        read_laser_grid(path)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ({"Depth": np.ones((55, 305, 4))}, "has no variable Position3DGrid"),
-        ({"Position3DGrid": np.ones((55, 305))}, "is 55×305 of float64"),
+        ({"Position3DGrid": np.ones((55, 305))}, "is 55×305 of double"),
         ({"Position3DGrid": np.ones((305, 55, 4))}, "is 305×55×4"),
+        ({"Position3DGrid": np.ones((55, 305, 4), dtype=np.int32)}, "of int32"),
         ({"Position3DGrid": np.full((55, 305, 4), np.nan)}, "negative or not finite"),
         ({"Position3DGrid": np.full((55, 305, 4), -1.0)}, "negative or not finite"),
         ({"Position3DGrid": np.array([["text"]])}, "not 55×305×4 numbers"),

@@ -11,6 +11,7 @@ from each image (rows 710–1562 of 2272) and from the grid (rows 17–38 of 55)
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,10 @@ KEPT_ROWS = (0.3125, 0.6875)
 VARIABLE = "Position3DGrid"
 GRID = (55, 305, 4)
 """Rows, columns, planes of the laser grid; it covers the image."""
+LENIENT = {"verify_compressed_data_integrity": False}
+"""One file of the published archive has bytes after its data, which SciPy takes for damage unless told not to."""
+PLAIN_GRIDS = ((GRID, "double"), (GRID, "single"))
+"""Shape and class, as SciPy lists them, of a variable that is fit to be read."""
 NOMINAL_FOV_DEG = 60.0
 """The camera is not given. Nothing that is judged depends on it."""
 
@@ -64,26 +69,34 @@ def read_laser_grid(path: str | Path) -> npt.NDArray[np.float32]:
     Raises:
         InputError: if the file is missing, cut off, no .mat file, or holds another variable or shape.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     path = require_file(path, "laser grid")
     again = "unpack Test134Depth.tar.gz again"
     try:
-        # One file of the published archive has bytes after its data, which SciPy takes for damage unless told not to.
-        found = loadmat(path, variable_names=[VARIABLE], verify_compressed_data_integrity=False)
+        # Looked at first: where a header contradicts the data behind it, SciPy may read beyond its memory.
+        first = _first_variable(path.read_bytes())
+        listed = {name: (shape, kind) for name, shape, kind in whosmat(BytesIO(first), **LENIENT)}
+        found = loadmat(BytesIO(first), **LENIENT) if listed.get(VARIABLE) in PLAIN_GRIDS else {}
     except Exception as error:  # whatever SciPy's parser stumbles on, the file is no good
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: laser grid cannot be read ({reason}); {again}") from None
-    grid = found.get(VARIABLE)
-    if grid is None:
+    if VARIABLE not in listed:
         raise InputError(f"{path}: has no variable {VARIABLE}; give the file that belongs to the image, or {again}")
-    if grid.shape != GRID or not np.issubdtype(grid.dtype, np.floating):
-        size = "×".join(map(str, grid.shape))
-        raise InputError(f"{path}: {VARIABLE} is {size} of {grid.dtype}, not 55×305×4 numbers; {again}")
+    grid = found.get(VARIABLE)
+    if grid is None or grid.shape != GRID or not np.issubdtype(grid.dtype, np.floating):
+        shape, kind = listed[VARIABLE]
+        raise InputError(f"{path}: {VARIABLE} is {'×'.join(map(str, shape))} of {kind}, not 55×305×4 numbers; {again}")
     depth = np.asarray(grid[..., 3], dtype=np.float32)
     if not np.isfinite(depth).all() or depth.min() < 0:
         raise InputError(f"{path}: {VARIABLE} holds depths that are negative or not finite; {again}")
     return depth
+
+
+def _first_variable(content: bytes) -> bytes:
+    """Return a version 5 .mat file without what comes behind its first variable."""
+    length = int.from_bytes(content[132:136], "little" if content[126:128] == b"IM" else "big")
+    return content[: 136 + length]
 
 
 def _place(root: Path, *names: str) -> Path:
