@@ -205,7 +205,7 @@ def bridge(rng: np.random.Generator, span: float) -> list[Prim]:
     """Return a bridge across the road along x: a deck with parapets on pillars, or between walls that fill its ends."""
     label = TRAIN_ID["building"]
     concrete = Surface(_pick(rng, ((0.34, 0.33, 0.31), (0.22, 0.21, 0.20), (0.45, 0.43, 0.40))), texture.PLASTER, 1.2)
-    steel = Surface(_pick(rng, ((0.10, 0.12, 0.10), (0.35, 0.36, 0.37))), texture.PAINT)
+    paint = _pick(rng, ((0.10, 0.12, 0.10), (0.35, 0.36, 0.37)))
     clear, thick = rng.uniform(4.6, 6.8), rng.uniform(0.5, 1.6)
     deep = rng.uniform(2.5, 4.5) if rng.uniform() < 0.5 else rng.uniform(8, 14)
     beyond = rng.uniform(8, 25)
@@ -214,11 +214,11 @@ def bridge(rng: np.random.Generator, span: float) -> list[Prim]:
     prims += [
         box(label, tinted(concrete, 0.9), (whole, thick + 0.4, 0.3), up=clear - 0.2, z=z) for z in (-deep / 2, deep / 2)
     ]
-    rail = Surface(steel.colour, texture.PAINT, z=panes((0.5, 9, 0), (0.6, 1, 0), (0, 0, 0), (0.5, 0.55, 0.6)))
+    rail = Surface(paint, texture.PAINT, z=panes((0.5, 9, 0), (0.6, 1, 0), (0, 0, 0), (0.5, 0.55, 0.6)))
     prims += [box(label, rail, (whole, 1.0, 0.06), up=clear + thick + 0.2, z=z) for z in (-deep / 2, deep / 2)]
     if rng.uniform() < 0.4:
-        ends = [box(TRAIN_ID["wall"], concrete, (beyond, clear, deep), x=x) for x in (-1, 1)]
-        return prims + [p._replace(centre=(p.centre[0] * (span + beyond) / 2, *p.centre[1:])) for p in ends]
+        end = (span + beyond) / 2
+        return prims + [box(TRAIN_ID["wall"], concrete, (beyond, clear, deep), x=x) for x in (-end, end)]
     radius = rng.uniform(0.3, 0.6)
     return prims + [
         cylinder(label, concrete, radius, clear, x=x, z=z)
