@@ -121,9 +121,15 @@ def test_bad_input(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_another_schedule_needs_another_folder(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = ["ablate", str(recipe), "--variants=[depth-only]", "--seeds=[0]", f"--out={recipe.parent / 'runs'}"]
-    assert main([*one, "--minutes=0"]) == 0  # leaves the config of the run behind, nothing else
+    assert main([*one, "--options=[trainer.steps=1]"]) == 0
     assert "trainer.steps" in complaint([*one, "--options=[trainer.steps=2]"], capsys)
-    assert "learning_rate" in complaint([*one, "--options=[optim.learning_rate=1]"], capsys)
+    assert "learning_rate" in complaint([*one, "--options=[trainer.steps=1,optim.learning_rate=1]"], capsys)
+
+
+def test_a_run_that_is_refused_leaves_nothing_behind(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = ["ablate", str(recipe), "--variants=[two-branch]", "--seeds=[0]", f"--out={recipe.parent / 'runs'}"]
+    assert "data.height" in complaint([*one, "--options=[data.height=50]"], capsys)
+    assert not (recipe.parent / "runs").exists()
 
 
 @pytest.mark.parametrize("name", ["ablation_cpu", "ablation_gpu"])

@@ -11,7 +11,14 @@ from rich.console import Console
 
 from semdepth.apps.benchmark_record import made_by
 from semdepth.apps.evaluate import judged_data
-from semdepth.apps.recipes import RUN_CONFIG, flatten, load_experiment, parse_experiment, save_experiment
+from semdepth.apps.recipes import (
+    RUN_CONFIG,
+    flatten,
+    load_experiment,
+    parse_experiment,
+    refuse_other_run,
+    save_experiment,
+)
 from semdepth.apps.train import build_trainer
 from semdepth.config import Experiment
 from semdepth.data.catalog import DataConfig, Frames, open_dataset
@@ -91,8 +98,9 @@ def ablate(
     does not repeat what is done. The last weights of a run are judged, not the best on the validation set. Variants:
     depth-only; two-branch, concat, ssfa (semantics through features); ranking-plain, ranking-robust, ranking (through the
     ranking loss: without its rules, with them, also with uncertainty weights; two branches without fusion); full (ssfa
-    and ranking), full-clean-labels. Beyond the paper, only where asked for, each on top of full: zoom, motion-mask,
-    balance-gradient, balance-learnt. Writes NAME.md, NAME.json and NAME.png, NAME being the recipe's.
+    and ranking), full-clean-labels. Beyond the paper, only where asked for, each full but for one thing: zoom,
+    motion-mask, balance-fixed, balance-gradient, balance-learnt (one of the three is the recipe's own). Writes NAME.md,
+    NAME.json and NAME.png, NAME being the recipe's.
 
     Args:
         recipe: A recipe with validation data and objective.ranking above 0, the weight that the ranking variants use.
@@ -182,7 +190,7 @@ def train_and_judge(cell: Cell, datasets: Datasets, deadline: float) -> None:
         OutOfTimeError: if the time is over.
         InputError: if files cannot be used.
     """
-    save_experiment(cell.experiment)
+    refuse_other_run(cell.experiment)
     missing = [name for name in cell.sets if not cell.file(name).exists()]
     if not missing:
         return
@@ -206,6 +214,7 @@ def train_to_the_end(experiment: Experiment, datasets: Datasets, deadline: float
     assert experiment.validation is not None
     judged = datasets(replace(experiment.validation, offsets=()))
     trainer = build_trainer(experiment, dataset, judged, TimedTrainer)
+    save_experiment(experiment)  # only now: a run that is refused leaves nothing behind
     trainer.deadline = deadline
     try:
         return trainer.fit()

@@ -19,7 +19,7 @@ from semdepth.runtime import InputError, require_file
 
 Variant = Literal[
     "depth-only", "two-branch", "concat", "ssfa", "ranking-plain", "ranking-robust", "ranking", "full",
-    "full-clean-labels", "zoom", "motion-mask", "balance-gradient", "balance-learnt",
+    "full-clean-labels", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
 ]  # fmt: skip
 BASELINE: Variant = "depth-only"
 HEADINGS = {
@@ -49,11 +49,15 @@ def _network(fusion: str) -> _Options:
     return {"network.fusion": fusion} | ({} if fusion == "ssfa" else {"network.guide_gradient": False})
 
 
+def _balance(method: str) -> _Options:
+    return {"objective.balance.method": method}
+
+
 _NO_RANKING: _Options = {"objective.ranking": 0.0}
 _FULL = _network("ssfa") | _ranking(robust=True, uncertainty=True)
 
 VARIANTS: dict[Variant, _Options] = {
-    "depth-only": _network("depth-only") | _NO_RANKING,
+    "depth-only": _network("depth-only") | _NO_RANKING | _balance("fixed"),  # one task: nothing to balance
     "two-branch": _network("none") | _NO_RANKING,
     "concat": _network("concat") | _NO_RANKING,
     "ssfa": _network("ssfa") | _NO_RANKING,
@@ -64,16 +68,17 @@ VARIANTS: dict[Variant, _Options] = {
     "full-clean-labels": _FULL | {"data.labels": "exact"},
     "zoom": _FULL | {"augment.second_view": True, "objective.zoom_consistency": 0.05},
     "motion-mask": _FULL | {"objective.motion_mask": "moving"},
-    "balance-gradient": _FULL | {"objective.balance.method": "gradient"},
-    "balance-learnt": _FULL | {"objective.balance.method": "learnt"},
+    "balance-fixed": _FULL | _balance("fixed"),
+    "balance-gradient": _FULL | _balance("gradient"),
+    "balance-learnt": _FULL | _balance("learnt"),
 }
 """Variant → what it changes in the recipe. All else, the weight of the ranking loss included, is the recipe's own.
 
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
 assert set(VARIANTS) == set(get_args(Variant))
-BEYOND: tuple[Variant, ...] = ("zoom", "motion-mask", "balance-gradient", "balance-learnt")
-"""Variants beyond the paper, each the full method and one thing more."""
+BEYOND: tuple[Variant, ...] = ("zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt")
+"""Variants beyond the paper, each the full method and one thing changed; of the three balances one is the recipe's own."""
 PAPER: tuple[Variant, ...] = tuple(variant for variant in VARIANTS if variant not in BEYOND)
 """The paper's own variants."""
 
