@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from semdepth.data.transforms import AugmentConfig
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch
+from semdepth.training.balance import BalanceConfig
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.setup import TrainerConfig
@@ -73,7 +74,8 @@ def golden_trainer(run: Path) -> Trainer:
             decoder_channels=(8, 8, 16, 16, 32),
             fusion="ssfa",
         ),
-        objective=ObjectiveConfig(ranking=0.05, ranking_warm_up=2),
+        # Fixed weights: the classes are learnt within the run, so that there are pairs that the network agrees with.
+        objective=ObjectiveConfig(ranking=0.05, ranking_warm_up=2, balance=BalanceConfig("fixed")),
         optim=OptimConfig(learning_rate=2e-4, warm_up=4, clip=5.0),
         augment=AugmentConfig(),
         trainer=TrainerConfig(

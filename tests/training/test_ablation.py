@@ -73,10 +73,10 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
 
 def test_variants_beyond_the_paper_are_the_full_method_and_one_thing_more() -> None:
     full = override(RECIPE, VARIANTS["full"])
-    assert override(RECIPE, VARIANTS["balance-fixed"]) == full  # the recipe's own balance
+    assert override(RECIPE, VARIANTS["balance-gradient"]) == full  # the recipe's own balance
     for name in BEYOND:
         more = override(RECIPE, VARIANTS[name])
-        assert more != full or name == "balance-fixed"
+        assert more != full or name == "balance-gradient"
         assert more.network == full.network
         assert more.objective.ranking_loss == full.objective.ranking_loss
         assert more.augment.second_view == (more.objective.zoom_consistency > 0) == (name == "zoom")

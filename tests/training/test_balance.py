@@ -36,7 +36,7 @@ def learner(network: NetworkConfig, **config: object) -> tuple[Learner, FrameBat
 
 def test_fixed_weights_are_the_plain_sum() -> None:
     terms = scalars(photometric=0.2, smoothness=0.1, segmentation=3.0)
-    fixed = TaskBalance(BalanceConfig(), 0.05)
+    fixed = TaskBalance(BalanceConfig("fixed"), 0.05)
     assert not fixed.state_dict()
     assert float(fixed(terms, WEIGHTS)) == pytest.approx(0.2 + 1e-4 + 0.15)
 
@@ -84,7 +84,7 @@ def test_learnt_weights_start_fixed_and_settle_where_kendall_says() -> None:
 def test_measuring_changes_nothing(small_network: NetworkConfig) -> None:
     gradients, losses = [], []
     for measure in (False, True):
-        model, batch = learner(small_network)
+        model, batch = learner(small_network, balance=BalanceConfig("fixed"))
         objective = model(batch, measure=measure)
         objective.loss.backward()
         losses.append(objective.loss.detach())
@@ -132,7 +132,10 @@ def test_learnt_weights_have_a_rate_of_their_own(small_network: NetworkConfig) -
     assert rates[0] == {"depth": 0.0, "pose": 1e-3, "balance": 0.0}
     assert rates[1] == {"depth": 1e-3, "pose": 1e-3, "balance": BALANCE_RATE * 1e-3}
     assert optimiser.param_groups[2]["weight_decay"] == 0
-    assert len(build_optimiser(model.depth, model.pose, config, TaskBalance(BalanceConfig(), 0.05)).param_groups) == 2
+    assert (
+        len(build_optimiser(model.depth, model.pose, config, TaskBalance(BalanceConfig("fixed"), 0.05)).param_groups)
+        == 2
+    )
 
 
 @pytest.mark.parametrize("method", ["gradient", "learnt"])
@@ -176,7 +179,7 @@ def test_contradictions_are_refused(tmp_path: Path, small_network: NetworkConfig
         with pytest.raises(InputError, match=hint):
             make()
     for objective, augment, hint in (
-        (ObjectiveConfig(balance=BalanceConfig("gradient")), AugmentConfig(), "one task"),
+        (ObjectiveConfig(balance=BalanceConfig("learnt")), AugmentConfig(), "one task"),
         (ObjectiveConfig(motion_mask="moving"), AugmentConfig(), "motion_mask"),
         (ObjectiveConfig(zoom_consistency=0.1), AugmentConfig(), "second_view"),
         (ObjectiveConfig(), AugmentConfig(second_view=True), "zoom_consistency"),

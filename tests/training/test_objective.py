@@ -7,6 +7,7 @@ from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, stack_frames
+from semdepth.training.balance import BalanceConfig
 from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
 
@@ -82,9 +83,10 @@ def test_negative_weights_are_refused() -> None:
         ObjectiveConfig(ranking=-1.0)
 
 
-def test_beyond_the_paper_is_off_by_default(small_network: NetworkConfig) -> None:
-    """The loss is the paper's sum, bit for bit, and a run's state holds nothing more."""
-    learner = make(replace(small_network, fusion="none"), ranking=0.1)
+def test_beyond_the_paper_only_the_balance_is_on_by_default(small_network: NetworkConfig) -> None:
+    """With fixed weights the loss is the paper's sum, bit for bit, and a run's state holds nothing more."""
+    assert ObjectiveConfig().balance.method == "gradient"
+    learner = make(replace(small_network, fusion="none"), ranking=0.1, balance=BalanceConfig("fixed"))
     objective = learner(batch_of(Wall(labels=True)), generator=torch.Generator().manual_seed(0))
     terms = objective.terms
     expected = terms["photometric"] + 1e-3 * terms["smoothness"] + 0.05 * terms["segmentation"]

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,10 +141,11 @@ def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: T
     """Do what ``Trainer.train_step`` does, without Fabric and the schedule."""
     optimiser = build_optimiser(learner.depth, learner.pose, OptimConfig())
     generator = torch.Generator().manual_seed(0)
+    steps = count()  # the tasks' balance is measured at every tenth
 
     def step() -> None:
         buffers = Buffers(learner)
-        objective = learner(frames, 0, generator)
+        objective = learner(frames, next(steps), generator)
         objective.loss.backward()
         if is_sound(objective, learner, "32-true"):
             optimiser.step()

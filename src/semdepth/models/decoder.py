@@ -37,17 +37,17 @@ class DecoderStage(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """(B, in, h, w) and (B, skip, 2h, 2w) or None → (B, out, 2h, 2w)."""
-        x = F.elu(self.reduce(x))
+        x = F.elu(self.reduce(x), inplace=True)  # in place: one feature is kept for the way back, not two
         # A GPU's own convolution beats four small ones, and what is exported shall be as simple as it can be.
         if not self.by_phases or x.device.type != "cpu" or torch.compiler.is_compiling():
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            return F.elu(self.merge(x if skip is None else torch.cat((x, skip), dim=1)))
+            return F.elu(self.merge(x if skip is None else torch.cat((x, skip), dim=1)), inplace=True)
         weight, bias = self.merge.weight, self.merge.bias
         if skip is None:
-            return F.elu(double_and_convolve(x, weight, bias))
+            return F.elu(double_and_convolve(x, weight, bias), inplace=True)
         below, beside = weight.split((x.shape[1], skip.shape[1]), dim=1)
         beside_sum = F.conv2d(F.pad(skip, (1, 1, 1, 1), mode="reflect"), beside, bias)
-        return F.elu(double_and_convolve(x, below) + beside_sum)
+        return F.elu(double_and_convolve(x, below).add_(beside_sum), inplace=True)
 
 
 def convolve_plainly(network: nn.Module) -> None:

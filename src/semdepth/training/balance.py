@@ -28,9 +28,9 @@ SEGMENTATION = "segmentation"
 class BalanceConfig:
     """How depth and segmentation are weighed against each other."""
 
-    method: Literal["fixed", "gradient", "learnt"] = "fixed"
-    """fixed: the weights of objective.*. gradient: objective.segmentation is only where the segmentation's weight starts; it
-    follows the gradients at the shared features. learnt: both tasks' weights are learnt (Kendall et al. 2018)."""
+    method: Literal["fixed", "gradient", "learnt"] = "gradient"
+    """gradient: objective.segmentation is only where the segmentation's weight starts; it follows the gradients at the shared
+    features. fixed: the weights of objective.*. learnt: both tasks' weights are learnt (Kendall et al. 2018)."""
     share: float = 0.3
     """gradient: the norm of the segmentation's gradient at the shared features, over depth's."""
     every: int = 10

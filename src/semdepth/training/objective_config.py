@@ -56,5 +56,5 @@ class ObjectiveConfig:
                 raise InputError(f"objective.{name}: must not be negative")
         if self.motion_mask == "moving" and not self.auto_mask:
             raise InputError("objective.motion_mask: moving compares with standing still; set objective.auto_mask=true")
-        if self.balance.method != "fixed" and self.segmentation == 0:
+        if self.balance.method == "learnt" and self.segmentation == 0:
             raise InputError("objective.balance.method: needs a segmentation to balance; set objective.segmentation")

@@ -106,7 +106,7 @@ def check_data(sample: FrameBatch, learner: Learner) -> None:
         raise InputError(
             "objective.exact_depth: the data gives no depth; set data.with_depth for data that has it, or 0 here"
         )
-    if learner.config.balance.method != "fixed" and learner.depth.config.fusion == "depth-only":
+    if learner.config.balance.method == "learnt" and learner.depth.config.fusion == "depth-only":
         raise InputError(
             "objective.balance.method: a depth-only network has one task; set network.fusion, or fixed here"
         )
