@@ -209,10 +209,21 @@ def other_size(good: bytes) -> bytes:
     return model.SerializeToString()
 
 
+def no_such_channel(good: bytes) -> bytes:
+    """Loads, and fails when it is run."""
+    model = onnx.load_from_string(good)
+    for node in model.graph.node:
+        node.input[:] = ["three" if name == "image" else name for name in node.input]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, 1, 9]), "channels"))
+    model.graph.node.insert(0, onnx.helper.make_node("Gather", ["image", "channels"], ["three"], axis=1))
+    return model.SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [(cut, "no whole ONNX"), (foreign, "not from semdepth"), (empty_graph, "cannot load it"), (newer, "newer"),
-     (other_size, "damaged semdepth header"), (lambda _: b"", "is empty"), (lambda _: b"MZ" * 999, "no whole ONNX")],
+     (other_size, "damaged semdepth header"), (lambda _: b"", "is empty"), (lambda _: b"MZ" * 999, "no whole ONNX"),
+     (no_such_channel, "cannot run it")],
 )  # fmt: skip
 def test_bad_files_are_one_line(
     damage: Callable[[bytes], bytes], says: str, dynamic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -222,6 +233,16 @@ def test_bad_files_are_one_line(
     said = complaint(["predict", str(dynamic.parent / "images"), "--weights", str(bad)], capsys)
     assert says in said
     assert str(bad) in said
+
+
+def test_what_is_no_text_is_not_printed(dynamic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime prints lines of its own about an operator whose name is no UTF-8."""
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(dynamic.read_bytes().replace(b"\x22\x04Conv", b"\x22\x04Con\xff"))
+    capsys.readouterr()
+    with pytest.raises(InputError, match="cannot load it"):
+        semdepth.load(bad, "cpu")
+    assert not "".join(capsys.readouterr())
 
 
 def test_huge_files_are_not_read(dynamic: Path, monkeypatch: pytest.MonkeyPatch) -> None:

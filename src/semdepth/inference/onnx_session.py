@@ -35,6 +35,7 @@ class OnnxNetwork(DepthNetwork):
             ModuleNotFoundError: if onnxruntime is not installed (the extra ``onnx``).
         """
         nn.Module.__init__(self)
+        self.path = path
         self.header = read_export_header(path)
         self.config = self.header.weights.config
         self.session = _open_session(path, choose_device(device).type)
@@ -58,7 +59,7 @@ class OnnxNetwork(DepthNetwork):
                 ``size_multiple``, at least twice that.
 
         Raises:
-            InputError: for other sizes.
+            InputError: for other sizes, or if the graph turns out damaged.
         """
         height, width = images.shape[2:]
         fixed = tuple(self.header.weights.extra["image_size"])
@@ -69,7 +70,12 @@ class OnnxNetwork(DepthNetwork):
             raise InputError(
                 f"image of {width}×{height}: the ONNX model takes multiples of {multiple} from {2 * multiple} up"
             )
-        values = self.session.run(None, {IMAGE: np.ascontiguousarray(images.float().cpu().numpy())})
+        try:
+            values = self.session.run(None, {IMAGE: np.ascontiguousarray(images.float().cpu().numpy())})
+        except Exception as error:  # as in ``_open_session``: a damaged graph may show only when it is run
+            raise InputError(
+                f"{self.path}: ONNX Runtime cannot run it ({first_line(error)}); if it is damaged, export it again"
+            ) from None
         disparity, *logits = (torch.from_numpy(value).to(images.device) for value in values)
         near, far = 1.0 / self.config.min_depth, 1.0 / self.config.max_depth
         sigma = ((disparity - far) / (near - far)).clamp(0.0, 1.0)
@@ -81,11 +87,13 @@ def _open_session(path: Path, device: str) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors only: they are raised, and said in one line
+    options.log_severity_level = 4  # errors are raised, and said in one line
     providers = ["CPUExecutionProvider"]
     if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        # Falling back from the CPU to the CPU would only print the error, over several lines, before it is raised.
+        fallback = int(len(providers) > 1)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=fallback)
     except Exception as error:  # its exceptions have no common class of their own; the mend is the same
         raise InputError(f"{path}: ONNX Runtime cannot load it ({first_line(error)}); export it again") from None
