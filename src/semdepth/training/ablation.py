@@ -155,7 +155,7 @@ def summarise(runs: Runs) -> dict[str, Any]:
         Plain JSON: ``{variant: {"seed": […], "abs_rel": […], …, "strata": {name: […]}, "against depth-only": {…}}}``,
         one entry a seed in each list, None where unknown. ``against depth-only`` has for each of ``COMPARED`` the mean
         difference over images and its 95 % interval (paired bootstrap over drives; of each image the mean over the
-        seeds is compared), the share of the resamples below 0, and the ratio of the means.
+        seeds that both have is compared), the share of the resamples below 0, and the ratio of the means.
 
     Raises:
         InputError: if the runs were judged on different images.
@@ -179,10 +179,13 @@ def summarise(runs: Runs) -> dict[str, Any]:
 
 
 def _against(seeds: Mapping[int, FinishedRun], baseline: Mapping[int, FinishedRun], quantity: str) -> _Options | None:
-    one, two = (_mean_over_seeds(side, quantity) for side in (seeds, baseline))
+    both = sorted(seeds.keys() & baseline.keys())  # a lucky seed of one side must not meet the others of the other
+    if not both:
+        return None
+    one, two = (np.stack([side[s].images[quantity] for s in both]).mean(axis=0) for side in (seeds, baseline))
     if not np.isfinite(one - two).any():
         return None
-    found = paired_bootstrap(one, two, next(iter(seeds.values())).groups)
+    found = paired_bootstrap(one, two, seeds[both[0]].groups)
     values = {
         "difference": found.difference.mean,
         "low": found.difference.low,
@@ -190,12 +193,7 @@ def _against(seeds: Mapping[int, FinishedRun], baseline: Mapping[int, FinishedRu
         "share_below": found.share_below,
         "ratio": float(np.nanmean(one) / np.nanmean(two)),
     }
-    return {name: _plain(value) for name, value in values.items()} | {"images": found.images}
-
-
-def _mean_over_seeds(seeds: Mapping[int, FinishedRun], quantity: str) -> Float64:
-    mean: Float64 = np.stack([run.images[quantity] for run in seeds.values()]).mean(axis=0)
-    return mean
+    return {name: _plain(value) for name, value in values.items()} | {"images": found.images, "seeds": both}
 
 
 def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:
@@ -219,8 +217,8 @@ def markdown(summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     lines += ["## Variants", "Mean ± standard deviation over seeds.", markdown_table(*_variant_rows(summary))]
     if _is_compared(summary):
         lines.append(
-            f"Against {BASELINE}: difference of the means over images, with its 95 % interval from drawing drives (what "
-            "varies between seeds is in the ± above, not in the interval), and the ratio of the means."
+            f"Against {BASELINE}, over the seeds that both have: difference of the means over images, with its 95 % interval "
+            "from drawing drives (what varies between seeds is in the ± above, not in the interval), and the ratio of the means."
         )
     for title, prefixes in (
         ("By class", ("class/",)),
@@ -230,7 +228,9 @@ def markdown(summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
         headings, rows = _stratum_rows(summary, prefixes)
         if rows:
             note = "AbsRel, every pixel weighing the same, mean over seeds"
-            note += f"; in brackets against {BASELINE}." if _is_compared(summary) else "."
+            note += (
+                f"; in brackets against {BASELINE}, over the seeds that both have." if _is_compared(summary) else "."
+            )
             lines += [f"## {title}", note, markdown_table(headings, rows)]
     return "\n\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -254,14 +254,22 @@ def _stratum_rows(summary: Mapping[str, Any], prefixes: tuple[str, ...]) -> tupl
     names = sorted({n for entry in summary.values() for n in entry["strata"] if n.startswith(prefixes)})
     rows = []
     for name in names:
-        means = {v: mean_and_spread(entry["strata"].get(name, []))[0] for v, entry in summary.items()}
-        baseline = means.get(BASELINE, math.nan)
-        cells = [
-            f"{mean:.3f}" + (f" ({mean / baseline - 1:+.0%})" if v != BASELINE and baseline > 0 else "")
-            for v, mean in means.items()
-        ]
+        cells = [f"{mean_and_spread(entry['strata'].get(name, []))[0]:.3f}" for entry in summary.values()]
+        for k, entry in enumerate(summary.values()):
+            if not math.isnan(change := _change(entry, summary.get(BASELINE), name)):
+                cells[k] += f" ({change:+.0%})"
         rows.append([name.removeprefix("class/").removeprefix("scene/"), *cells])
     return ["stratum", *summary], rows
+
+
+def _change(entry: Mapping[str, Any], baseline: Mapping[str, Any] | None, stratum: str) -> float:
+    """Return the relative change of a stratum's AbsRel from the baseline's, over the seeds that both have; NaN: unknown."""
+    if baseline is None or entry is baseline:
+        return math.nan
+    one, two = (dict(zip(e["seed"], e["strata"].get(stratum, []), strict=False)) for e in (entry, baseline))
+    both = [seed for seed in one if one[seed] is not None and two.get(seed) is not None]
+    before = sum(two[seed] for seed in both)
+    return sum(one[seed] for seed in both) / before - 1 if before > 0 else math.nan
 
 
 def _with_spread(mean: float, spread: float) -> str:
