@@ -14,7 +14,7 @@ from semdepth.apps.report_data import look_again, worst_and_best
 from semdepth.apps.report_pictures import _sparse, data_uri
 from semdepth.apps.run_folder import read_run_folder
 from semdepth.evaluation.bootstrap import paired_bootstrap
-from semdepth.training.ablation import read_run
+from semdepth.training.ablation_summary import read_run
 
 from .made_runs import made_run
 from .test_bad_input import complaint

@@ -121,6 +121,14 @@ def test_gradient_balance_moves_towards_the_share_that_was_asked_for(small_netwo
         assert float(model.balance.segmentation_weight) == pytest.approx(weight)
 
 
+def test_a_segmentation_that_is_off_stays_off(small_network: NetworkConfig) -> None:
+    model, batch = learner(small_network, segmentation=0.0)
+    objective = model(batch, 0)
+    assert float(objective.balance["gradient_depth"]) > 0  # it was due, and measured
+    assert float(model.balance.segmentation_weight) == 0
+    assert torch.isfinite(objective.loss)
+
+
 def test_learnt_weights_have_a_rate_of_their_own(small_network: NetworkConfig) -> None:
     model, _ = learner(small_network, balance=BalanceConfig("learnt"))
     config = OptimConfig(learning_rate=1e-3, pose_first=10, weight_decay=0.1)

@@ -26,17 +26,8 @@ from semdepth.data.leaks import refuse_leak
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
 from semdepth.runtime import InputError, choose_device, require_file
-from semdepth.training.ablation import (
-    PAPER,
-    VARIANTS,
-    FinishedRun,
-    Variant,
-    markdown,
-    override,
-    plot,
-    read_run,
-    summarise,
-)
+from semdepth.training.ablation import PAPER, VARIANTS, Variant, override
+from semdepth.training.ablation_summary import FinishedRun, markdown, plot, read_run, summarise
 from semdepth.training.trainer import Trainer
 from semdepth.training.validation import judge, protocol_for
 

@@ -14,7 +14,7 @@ from semdepth.apps.report_page import Report, page
 from semdepth.apps.run_folder import EVALUATION, RunFolder, read_run_folder
 from semdepth.evaluation.report import write_text
 from semdepth.runtime import InputError, choose_device
-from semdepth.training.ablation import read_run
+from semdepth.training.ablation_summary import read_run
 from semdepth.training.recorder import read_curves
 
 PAGE = "report.html"

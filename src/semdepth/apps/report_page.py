@@ -17,7 +17,7 @@ from semdepth.apps.report_tables import differences_table, errors_table, facts_t
 from semdepth.apps.run_folder import RunFolder
 from semdepth.evaluation.metrics import expected_calibration_error
 from semdepth.evaluation.uncertainty import reliability
-from semdepth.training.ablation import FinishedRun
+from semdepth.training.ablation_summary import FinishedRun
 
 Curves = Sequence[tuple[int, str, float]]
 FIRST = (

@@ -13,7 +13,7 @@ from semdepth.apps.run_folder import CONFIG, RunFolder
 from semdepth.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from semdepth.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from semdepth.evaluation.report import HEADINGS
-from semdepth.training.ablation import FinishedRun
+from semdepth.training.ablation_summary import FinishedRun
 
 COMPARED = ("abs_rel", "border_abs_rel", "rmse", "delta1")
 """What runs are compared in, image by image."""
