@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from semdepth.hub import first_line, hub_access, not_loaded
+from semdepth.models.pooling import pool
 from semdepth.runtime import InputError
 
 IMAGE_MEAN = 0.45
@@ -235,16 +236,8 @@ def _read_backbone(backbone: nn.Module, images: Tensor) -> list[Tensor]:
 def _read_resnet(backbone: Any, images: Tensor) -> list[Tensor]:
     """Read a ResNet with its stem before pooling: dense prediction needs half resolution, transformers hides it."""
     maps = [backbone.embedder.embedder(images)]
-    x = _pooled(backbone.embedder.pooler, maps[0])
+    x = pool(backbone.embedder.pooler, maps[0])
     for stage in backbone.encoder.stages:
         x = stage(x)
         maps.append(x)
     return maps
-
-
-def _pooled(pooler: nn.Module, x: Tensor) -> Tensor:
-    """Pool; torch's pooling on a CPU is several times as fast with channels last, the way there and back included."""
-    if x.device.type != "cpu" or not x.is_contiguous() or torch.compiler.is_compiling():
-        pooled: Tensor = pooler(x)
-        return pooled
-    return pooler(x.contiguous(memory_format=torch.channels_last)).contiguous()  # type: ignore[no-any-return]
