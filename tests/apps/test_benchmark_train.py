@@ -1,6 +1,7 @@
 """``semdepth benchmark train``: the reference minimises the same loss, and the command measures both."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from semdepth.apps import benchmark_train, benchmark_turns
 from semdepth.apps.benchmark_roofline import Ceilings, count_work
-from semdepth.apps.benchmark_train import rendered_batch
+from semdepth.apps.benchmark_steps import rendered_batch
 from semdepth.apps.cli import main
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch
@@ -23,6 +24,13 @@ SIZE = (64, 128)
 @pytest.fixture(scope="module")
 def frames() -> FrameBatch:
     return rendered_batch(SIZE, 2)
+
+
+class Here(ThreadPoolExecutor):
+    """In place of a process, which takes seconds to start."""
+
+    def __init__(self, workers: int, mp_context: object) -> None:
+        super().__init__(workers)
 
 
 def gradients(learner: Learner, loss: torch.Tensor) -> torch.Tensor:
@@ -55,7 +63,8 @@ def test_the_command_measures_both(
     frames: FrameBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(benchmark_train, "rendered_batch", lambda size, batch: frames)
-    monkeypatch.setattr(benchmark_train, "_memory_of", lambda *_: 1.0)  # starts processes: below
+    monkeypatch.setattr(benchmark_train, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(benchmark_train, "_HERE", {})
     monkeypatch.setattr(benchmark_train, "measure_ceilings", lambda place: Ceilings(1e11, 1e10))
     size = ["--data.height=64", "--data.width=128", "--batch=2"]
     arguments = ["benchmark", "train", *size, "--rounds=1", "--encoder=resnet10-small", f"--out={tmp_path}"]
@@ -70,9 +79,16 @@ def test_the_command_measures_both(
     assert "| ours |" in capsys.readouterr().out
 
 
-def test_peak_memory_is_that_of_a_process_of_its_own(frames: FrameBatch) -> None:
-    peak = benchmark_train._memory_of("ours", "resnet10-small", frames, torch.device("cpu"))
-    assert 0.1 < peak < 2
+def test_a_contestant_has_a_process_and_a_memory_of_its_own(frames: FrameBatch) -> None:
+    rival = benchmark_train.Apart("ours", "resnet10-small", frames, torch.device("cpu"))
+    try:
+        spent = rival.step()
+        assert spent.processor > 0
+        assert spent.wall > 0
+        assert 0.1 < rival.peak_gb() < 2
+        assert "ours" not in benchmark_train._HERE
+    finally:
+        rival.end()
 
 
 def test_operations_and_bytes_are_counted() -> None:

@@ -6,41 +6,49 @@ import multiprocessing
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from semdepth.apps.benchmark_record import record
-from semdepth.apps.benchmark_roofline import Work, count_work, measure_ceilings
-from semdepth.apps.benchmark_turns import Turns, open_reference, peak_memory, take_turns
-from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
-from semdepth.data.transforms import to_unit_range
-from semdepth.models.decoder import convolve_plainly
-from semdepth.models.network import NetworkConfig
-from semdepth.runtime import InputError, choose_device
-from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
-from semdepth.training.objective import Learner, sum_over_scales
-from semdepth.training.objective_config import ObjectiveConfig
-from semdepth.training.optim import OptimConfig, build_optimiser
-from semdepth.training.skips import Buffers, is_sound
-from semdepth.training.view_synthesis import view_synthesis
+from semdepth.apps.benchmark_roofline import Ceilings, Work, count_work, measure_ceilings
+from semdepth.apps.benchmark_steps import FULL, OURS, REFERENCE, Contestant, build, rendered_batch
+from semdepth.apps.benchmark_turns import Spent, Turns, measure, open_reference, peak_memory, take_turns
+from semdepth.runtime import InputError, choose_device, keep_freed_memory
+from semdepth.structures import FrameBatch
 
-REFERENCE, OURS, FULL = "reference", "ours", "ours, full method"
 Variant = Literal["depth-only", "full"]
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """One way to train."""
+class Apart:
+    """A contestant in a process of its own: its peak memory, and how it allocates, are its own affair."""
 
-    step: Callable[[], object]
-    """Forward, backward, optimiser."""
-    losses: Callable[[], object]
-    """The losses alone, forward and backward to the networks' outputs."""
+    def __init__(self, name: str, encoder: str, frames: FrameBatch, place: torch.device) -> None:
+        """Start the process and build the contestant there, with as many threads as here."""
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._ask = lambda job, *more: self._pool.submit(job, name, *more).result()
+        self._ask(_begin, encoder, pickle.dumps(frames), str(place), torch.get_num_threads())
+
+    def step(self) -> Spent:
+        """Take a training step there."""
+        return self._ask(_step)  # type: ignore[no-any-return]
+
+    def losses(self) -> Spent:
+        """Work out the losses alone."""
+        return self._ask(_losses)  # type: ignore[no-any-return]
+
+    def peak_gb(self) -> float:
+        """Return its largest memory so far: resident on a CPU, allocated on a GPU."""
+        return self._ask(_peak)  # type: ignore[no-any-return]
+
+    def work(self, ceilings: Ceilings) -> Work:
+        """Take a step, counting what its operators do."""
+        return self._ask(_work, ceilings)  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        """End the process."""
+        self._pool.shutdown()
 
 
 def train(
@@ -72,13 +80,22 @@ def train(
     place = choose_device(device)
     frames = rendered_batch(size, batch)
     names = [REFERENCE, OURS, *([FULL] if variant == "full" else [])]
-    memory = {name: _memory_of(name, encoder, frames, place) for name in names}
-    rivals = {name: build(name, encoder, frames, place) for name in names}
-    runs = {name: rival.step for name, rival in rivals.items()}
-    runs |= {f"{name}: losses": rival.losses for name, rival in rivals.items()}
-    turns = take_turns(runs, rounds, device=place)
     ceilings = measure_ceilings(place)
-    work = {name: count_work(rival.step, ceilings) for name, rival in rivals.items()}
+    rivals: dict[str, Apart] = {}
+    try:
+        for name in names:
+            rivals[name] = Apart(name, encoder, frames, place)
+        for _ in range(2):
+            for rival in rivals.values():
+                rival.step()
+        memory = {name: rival.peak_gb() for name, rival in rivals.items()}
+        runs: dict[str, Callable[[], Spent]] = {name: rival.step for name, rival in rivals.items()}
+        runs |= {f"{name}: losses": rival.losses for name, rival in rivals.items()}
+        turns = take_turns(runs, rounds, clock=lambda run, _: run())
+        work = {name: rival.work(ceilings) for name, rival in rivals.items()}
+    finally:
+        for rival in rivals.values():
+            rival.end()
     written = record(
         "train_gpu" if place.type == "cuda" else "train_cpu",
         batch / turns.median(OURS),
@@ -94,82 +111,6 @@ def train(
         size=list(size),
     )
     return f"{table(turns, work, memory, batch)}\n\nAs JSON: {written}"
-
-
-def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:
-    """Build one of ``REFERENCE``, ``OURS``, ``FULL`` from one seed."""
-    full = name == FULL
-    network = NetworkConfig(encoder=encoder, pose_encoder=encoder, fusion="ssfa" if full else "depth-only")
-    torch.manual_seed(0)
-    learner = Learner(network, ObjectiveConfig(ranking=0.1 if full else 0.0)).to(place).train()
-    frames = frames.to(place)
-    with torch.no_grad():
-        output, motion = learner.depth(frames.target), learner.motion(frames)
-    if name == REFERENCE:
-        return _reference(learner, frames, output.disparity, motion)
-    return _ours(learner, frames, output, motion)
-
-
-def _reference(learner: Learner, frames: FrameBatch, sigmas: tuple[Tensor, ...], motion: Tensor) -> Contestant:
-    code = open_reference("training")
-    convolve_plainly(learner)
-    optimiser = torch.optim.Adam(learner.parameters(), lr=1e-4)
-    sources = list(frames.sources.unbind(1))
-
-    def step() -> None:
-        loss = code.training_loss(
-            lambda images: learner.depth(images).disparity,
-            learner.pose,
-            frames.target,
-            sources,
-            frames.offsets,
-            frames.intrinsics,
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    def losses() -> None:
-        motions = list(_leaf(motion).unbind(1))
-        leaves = [_leaf(sigma) for sigma in sigmas]
-        code.synthesis_loss(leaves, motions, frames.target, sources, frames.intrinsics).backward()
-
-    return Contestant(step, losses)
-
-
-def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: Tensor) -> Contestant:
-    """Do what ``Trainer.train_step`` does, without Fabric and the schedule."""
-    optimiser = build_optimiser(learner.depth, learner.pose, OptimConfig())
-    generator = torch.Generator().manual_seed(0)
-    steps = count()  # the tasks' balance is measured at every tenth
-
-    def step() -> None:
-        buffers = Buffers(learner)
-        objective = learner(frames, next(steps), generator)
-        objective.loss.backward()
-        if is_sound(objective, learner, "32-true"):
-            optimiser.step()
-        else:
-            buffers.restore()
-        optimiser.zero_grad()
-
-    def losses() -> None:
-        logits = None if output.logits is None else tuple(_leaf(scale) for scale in output.logits)
-        leaves = NetworkOutput(tuple(_leaf(sigma) for sigma in output.disparity), logits)
-        views = view_synthesis(frames, leaves.disparity, _leaf(motion), learner.config, learner.depth_range)
-        loss = views.photometric + learner.config.smoothness * views.smooth
-        if logits is not None:
-            loss = loss + learner.config.segmentation * sum_over_scales(logits, frames)
-            loss = loss + learner.config.ranking * learner.ranking(frames, leaves, generator)
-        loss.backward()
-
-    return Contestant(step, losses)
-
-
-def rendered_batch(size: tuple[int, int], batch: int) -> FrameBatch:
-    """Return consecutive triplets of a rendered street with noisy labels."""
-    frames = SyntheticFrames(SyntheticConfig(drives=1, frames=batch + 2), *size, labels="noisy")
-    return to_unit_range(stack_frames([frames[i] for i in range(batch)]))
 
 
 def facts(turns: Turns, work: dict[str, Work], memory: dict[str, float]) -> dict[str, Any]:
@@ -207,20 +148,31 @@ def table(turns: Turns, work: dict[str, Work], memory: dict[str, float], batch: 
     return "\n".join(lines)
 
 
-def _memory_of(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> float:
-    """Return the peak memory of two steps in a process of their own, GB: resident on a CPU, allocated on a GPU."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_steps, name, encoder, pickle.dumps(frames), str(place), torch.get_num_threads()).result()
+_HERE: dict[str, tuple[Contestant, torch.device]] = {}
+"""The contestant of this process, by name."""
 
 
-def _steps(name: str, encoder: str, pickled: bytes, place: str, threads: int) -> float:
+def _begin(name: str, encoder: str, pickled: bytes, place: str, threads: int) -> None:
     torch.set_num_threads(threads)
-    rival = build(name, encoder, pickle.loads(pickled), torch.device(place))
-    for _ in range(2):
-        rival.step()
-    return torch.cuda.max_memory_allocated() / 1e9 if place.startswith("cuda") else peak_memory()
+    if name != REFERENCE:
+        keep_freed_memory()  # as the command line does; research code leaves the allocator alone
+    _HERE[name] = build(name, encoder, pickle.loads(pickled), torch.device(place)), torch.device(place)
 
 
-def _leaf(values: Tensor) -> Tensor:
-    return values.detach().clone().requires_grad_()
+def _step(name: str) -> Spent:
+    rival, place = _HERE[name]
+    return measure(rival.step, place)
+
+
+def _losses(name: str) -> Spent:
+    rival, place = _HERE[name]
+    return measure(rival.losses, place)
+
+
+def _peak(name: str) -> float:
+    cuda = _HERE[name][1].type == "cuda"
+    return torch.cuda.max_memory_allocated() / 1e9 if cuda else peak_memory()
+
+
+def _work(name: str, ceilings: Ceilings) -> Work:
+    return count_work(_HERE[name][0].step, ceilings)

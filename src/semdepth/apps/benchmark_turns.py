@@ -24,6 +24,16 @@ REFERENCES = Path(__file__).parents[3] / "benchmarks" / "reference"
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds of one turn."""
+
+    wall: float
+    """Elapsed."""
+    processor: float
+    """Spent by the processors: all threads and ended children."""
+
+
+@dataclass(frozen=True)
 class Turns:
     """Seconds of every turn, by contestant: elapsed, and spent by the processors (all threads and ended children)."""
 
@@ -64,6 +74,7 @@ def take_turns(
     *,
     warm_up: int = 1,
     device: torch.device | None = None,
+    clock: Callable[[Callable[[], Any], torch.device | None], Spent] | None = None,
 ) -> Turns:
     """Let everybody run once a round, so that a machine that others share disturbs all alike.
 
@@ -72,18 +83,26 @@ def take_turns(
         rounds: that count, at least 1.
         warm_up: rounds before, that do not.
         device: that is waited for before and after a turn, if it is a GPU.
+        clock: how a turn is measured; None: ``measure``, in this process.
     """
+    clock = clock or measure
     turns = Turns({name: [] for name in contestants}, {name: [] for name in contestants})
     for number in track(range(-warm_up, rounds), "taking turns", disable=rounds < 2):
         for name, run in contestants.items():
-            wait(device)
-            start, worked = time.perf_counter(), processor_seconds()
-            run()
-            wait(device)
+            spent = clock(run, device)
             if number >= 0:
-                turns.wall[name].append(time.perf_counter() - start)
-                turns.processor[name].append(processor_seconds() - worked)
+                turns.wall[name].append(spent.wall)
+                turns.processor[name].append(spent.processor)
     return turns
+
+
+def measure(run: Callable[[], object], device: torch.device | None = None) -> Spent:
+    """Run something once and return what it took."""
+    wait(device)
+    start, worked = time.perf_counter(), processor_seconds()
+    run()
+    wait(device)
+    return Spent(time.perf_counter() - start, processor_seconds() - worked)
 
 
 def wait(device: torch.device | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 
-from semdepth.runtime import InputError, is_short_write, set_up_logging, why_not_written
+from semdepth.runtime import InputError, is_short_write, keep_freed_memory, set_up_logging, why_not_written
 
 COMMANDS = {
     "prepare": "make a set to learn from out of a video: semdepth prepare clip.mp4 --out DIR",
@@ -77,6 +77,7 @@ def _main(arguments: list[str] | None) -> int:
         return _complain(f"there is no command {name!r}; choose from {', '.join(COMMANDS)}")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     set_up_logging()
+    keep_freed_memory()
     try:
         run_command(name, rest)
     except InputError as error:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semdepth.models.modulation import modulate
+
 
 class SemanticAlignment(nn.Module):
     """Semantic-aware Spatial Feature Alignment (Li et al. 2021, arXiv 2102.06685; form after SPADE, Park et al. 2019).
@@ -39,12 +41,8 @@ class SemanticAlignment(nn.Module):
             The aligned D and S.
         """
         modulation = self.modulation(F.relu(self.embed(probabilities)))
-        if modulation.shape[2:] != depth.shape[2:]:
-            modulation = F.interpolate(modulation, depth.shape[2:], mode="bilinear", align_corners=False)
-        gamma, beta = modulation.chunk(2, dim=1)
         both = torch.cat((depth, semantic), dim=1)
-        normal = F.instance_norm(both)
-        return _halves(both + self.exchange(torch.addcmul(normal + beta, gamma, normal)))
+        return _halves(both + self.exchange(modulate(both, modulation)))
 
 
 class FeatureConcatenation(nn.Module):

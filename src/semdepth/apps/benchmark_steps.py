@@ -1,0 +1,114 @@
+"""The contestants of ``semdepth benchmark train``: a training step of ours, and the reference's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from semdepth.apps.benchmark_turns import open_reference
+from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
+from semdepth.data.transforms import to_unit_range
+from semdepth.models.decoder import convolve_plainly
+from semdepth.models.network import NetworkConfig
+from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
+from semdepth.training.objective import Learner, sum_over_scales
+from semdepth.training.objective_config import ObjectiveConfig
+from semdepth.training.optim import OptimConfig, build_optimiser
+from semdepth.training.skips import Buffers, is_sound
+from semdepth.training.view_synthesis import view_synthesis
+
+REFERENCE, OURS, FULL = "reference", "ours", "ours, full method"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to train."""
+
+    step: Callable[[], object]
+    """Forward, backward, optimiser."""
+    losses: Callable[[], object]
+    """The losses alone, forward and backward to the networks' outputs."""
+
+
+def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:
+    """Build one of ``REFERENCE``, ``OURS``, ``FULL`` from one seed."""
+    full = name == FULL
+    network = NetworkConfig(encoder=encoder, pose_encoder=encoder, fusion="ssfa" if full else "depth-only")
+    torch.manual_seed(0)
+    learner = Learner(network, ObjectiveConfig(ranking=0.1 if full else 0.0)).to(place).train()
+    frames = frames.to(place)
+    with torch.no_grad():
+        output, motion = learner.depth(frames.target), learner.motion(frames)
+    if name == REFERENCE:
+        return _reference(learner, frames, output.disparity, motion)
+    return _ours(learner, frames, output, motion)
+
+
+def _reference(learner: Learner, frames: FrameBatch, sigmas: tuple[Tensor, ...], motion: Tensor) -> Contestant:
+    code = open_reference("training")
+    convolve_plainly(learner)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=1e-4)
+    sources = list(frames.sources.unbind(1))
+
+    def step() -> None:
+        loss = code.training_loss(
+            lambda images: learner.depth(images).disparity,
+            learner.pose,
+            frames.target,
+            sources,
+            frames.offsets,
+            frames.intrinsics,
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    def losses() -> None:
+        motions = list(_leaf(motion).unbind(1))
+        leaves = [_leaf(sigma) for sigma in sigmas]
+        code.synthesis_loss(leaves, motions, frames.target, sources, frames.intrinsics).backward()
+
+    return Contestant(step, losses)
+
+
+def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: Tensor) -> Contestant:
+    """Do what ``Trainer.train_step`` does, without Fabric and the schedule."""
+    optimiser = build_optimiser(learner.depth, learner.pose, OptimConfig())
+    generator = torch.Generator().manual_seed(0)
+    steps = count()  # the tasks' balance is measured at every tenth
+
+    def step() -> None:
+        buffers = Buffers(learner)
+        objective = learner(frames, next(steps), generator)
+        objective.loss.backward()
+        if is_sound(objective, learner, "32-true"):
+            optimiser.step()
+        else:
+            buffers.restore()
+        optimiser.zero_grad()
+
+    def losses() -> None:
+        logits = None if output.logits is None else tuple(_leaf(scale) for scale in output.logits)
+        leaves = NetworkOutput(tuple(_leaf(sigma) for sigma in output.disparity), logits)
+        views = view_synthesis(frames, leaves.disparity, _leaf(motion), learner.config, learner.depth_range)
+        loss = views.photometric + learner.config.smoothness * views.smooth
+        if logits is not None:
+            loss = loss + learner.config.segmentation * sum_over_scales(logits, frames)
+            loss = loss + learner.config.ranking * learner.ranking(frames, leaves, generator)
+        loss.backward()
+
+    return Contestant(step, losses)
+
+
+def rendered_batch(size: tuple[int, int], batch: int) -> FrameBatch:
+    """Return consecutive triplets of a rendered street with noisy labels."""
+    frames = SyntheticFrames(SyntheticConfig(drives=1, frames=batch + 2), *size, labels="noisy")
+    return to_unit_range(stack_frames([frames[i] for i in range(batch)]))
+
+
+def _leaf(values: Tensor) -> Tensor:
+    return values.detach().clone().requires_grad_()

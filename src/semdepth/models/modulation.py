@@ -1,0 +1,112 @@
+"""The modulation of normalised features, SSFA's core, and its gradient, worked out by hand for a CPU.
+
+The same numbers as ``modulate_plainly``, which is the test of it. Here a pass goes over one image at a time, and keeps the
+features and the modulation at the size that it came in; autograd would keep both resized and normalised, four times as much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+EPSILON = 1e-5
+"""Added to the variance, as by torch's instance norm."""
+
+
+def modulate(features: Tensor, modulation: Tensor) -> Tensor:
+    """Return ``(1 + γ) ⊙ norm(features) + β``, normalised by instance statistics (Park et al. 2019, eq. 1).
+
+    Args:
+        features: (B, C, H, W).
+        modulation: (B, 2C, h, w), γ over β; at another size it is resized bilinearly.
+
+    Returns:
+        (B, C, H, W). On a CPU it can be differentiated once.
+    """
+    by_hand = features.device.type == "cpu" and features.is_contiguous() and modulation.is_contiguous()
+    if not by_hand or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return modulate_plainly(features, modulation)
+    modulated: Tensor = _Modulated.apply(features, modulation)
+    return modulated
+
+
+def modulate_plainly(features: Tensor, modulation: Tensor) -> Tensor:
+    """Return the same, as autograd takes it."""
+    gamma, beta = _resized(modulation, features).chunk(2, dim=1)
+    normal = F.instance_norm(features, eps=EPSILON)
+    return torch.addcmul(normal + beta, gamma, normal)
+
+
+class _Modulated(torch.autograd.Function):
+    """With x normalised to ``n = (x − μ)·r`` and the gradient g of ``n + γ·n + β``: γ gets ``g·n``, β gets g.
+
+    ``q = g + γ·g`` reaches n, and ``r·(q − mean(q) − n·mean(q·n))`` reaches x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, modulation: Tensor) -> Tensor:
+        mean = features.mean((2, 3), keepdim=True)
+        scale = torch.empty_like(mean)
+        modulated = torch.empty_like(features)
+        room = torch.empty_like(features[0])
+        for b, out in enumerate(modulated):
+            normal = torch.sub(features[b], mean[b], out=room)
+            variance = torch.mul(normal, normal, out=out).mean((1, 2), keepdim=True)
+            normal.mul_(torch.rsqrt(variance.add_(EPSILON), out=scale[b]))
+            gamma, beta = _resized(modulation[b : b + 1], features)[0].chunk(2)
+            torch.add(normal, beta, out=out).addcmul_(gamma, normal)
+        ctx.save_for_backward(features, modulation, mean, scale)
+        return modulated
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        features, modulation, mean, scale = ctx.saved_tensors
+        channels = features.shape[1]
+        to_features, to_modulation = torch.empty_like(features), torch.empty_like(modulation)
+        room, product = torch.empty_like(features[0]), torch.empty_like(features[0])
+        for b, out in enumerate(to_features):
+            normal = torch.sub(features[b], mean[b], out=room).mul_(scale[b])
+            of_modulated = grad[b]
+            to_gamma, to_beta = to_modulation[b].split(channels)
+            to_gamma.copy_(_resized_back(torch.mul(of_modulated, normal, out=product), to_gamma))
+            to_beta.copy_(_resized_back(of_modulated, to_beta))
+            gamma = _resized(modulation[b : b + 1, :channels], features)[0]
+            torch.addcmul(of_modulated, gamma, of_modulated, out=out)
+            slope = torch.mul(out, normal, out=product).mean((1, 2), keepdim=True)
+            out.sub_(out.mean((1, 2), keepdim=True)).addcmul_(normal, slope, value=-1).mul_(scale[b])
+        return to_features, to_modulation
+
+
+def _resized(modulation: Tensor, features: Tensor) -> Tensor:
+    size = features.shape[2:]
+    if modulation.shape[2:] == size:
+        return modulation
+    return F.interpolate(modulation, size, mode="bilinear", align_corners=False)
+
+
+def _resized_back(grad: Tensor, like: Tensor) -> Tensor:
+    """Return the gradient that (C, H, W) resized values hand to the (C, h, w) ones that they came from."""
+    if grad.shape == like.shape:
+        return grad
+    if grad.shape[1] == 2 * like.shape[1] and grad.shape[2] == 2 * like.shape[2]:
+        return _halved(_halved(grad, 1), 2)
+    sizes = list(grad.shape[1:]), [1, *like.shape]
+    back: Tensor = torch.ops.aten.upsample_bilinear2d_backward(grad[None].contiguous(), *sizes, False)[0]
+    return back
+
+
+def _halved(grad: Tensor, dim: int) -> Tensor:
+    """Return the transpose of doubling bilinearly along ``dim``: ¼, ¾, ¾, ¼ of four neighbours; the edge keeps its own."""
+    n = grad.shape[dim] // 2
+    first, second = grad.unflatten(dim, (n, 2)).unbind(dim + 1)
+    total = torch.add(first, second).mul_(3)
+    total.narrow(dim, 1, n - 1).add_(second.narrow(dim, 0, n - 1))
+    total.narrow(dim, 0, n - 1).add_(first.narrow(dim, 1, n - 1))
+    total.select(dim, 0).add_(first.select(dim, 0))
+    total.select(dim, n - 1).add_(second.select(dim, n - 1))
+    return total.mul_(0.25)
