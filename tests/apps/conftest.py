@@ -1,9 +1,11 @@
 """A world small enough to go through every command in a test."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from semdepth.apps import benchmark_apart
 from semdepth.apps.cli import main
 
 SMALL = [
@@ -49,3 +51,15 @@ def recipe(world: Path, tmp_path: Path) -> Path:
         "trainer: {batch: 2, steps: 1, workers: 0, accelerator: cpu}\n"
     )
     return path
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a benchmark's contestants in threads of this process: one of their own takes seconds to start."""
+
+    class Here(ThreadPoolExecutor):
+        def __init__(self, workers: int, mp_context: object) -> None:
+            super().__init__(workers)
+
+    monkeypatch.setattr(benchmark_apart, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(benchmark_apart, "_HERE", {})

@@ -61,6 +61,7 @@ def test_resizing_at_judged_pixels_is_resizing_all(scans: list[tuple[Path, Path]
         assert found.ratio == pytest.approx(whole.ratio, rel=1e-5)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "evaluate", "--images=4", "--rounds=1", f"--out={tmp_path}"]) == 0
     found = json.loads((tmp_path / "performance.json").read_text())["evaluate"]

@@ -1,15 +1,15 @@
 """``semdepth benchmark train``: the reference minimises the same loss, and the command measures both."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 
-from semdepth.apps import benchmark_train, benchmark_turns
+from semdepth.apps import benchmark_apart, benchmark_train, benchmark_turns
 from semdepth.apps.benchmark_roofline import Ceilings, count_work
-from semdepth.apps.benchmark_steps import rendered_batch
+from semdepth.apps.benchmark_steps import prepare, rendered_batch
 from semdepth.apps.cli import main
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch
@@ -24,13 +24,6 @@ SIZE = (64, 128)
 @pytest.fixture(scope="module")
 def frames() -> FrameBatch:
     return rendered_batch(SIZE, 2)
-
-
-class Here(ThreadPoolExecutor):
-    """In place of a process, which takes seconds to start."""
-
-    def __init__(self, workers: int, mp_context: object) -> None:
-        super().__init__(workers)
 
 
 def gradients(learner: Learner, loss: torch.Tensor) -> torch.Tensor:
@@ -59,12 +52,11 @@ def test_reference_and_ours_give_the_same_loss_and_gradients(frames: FrameBatch)
     assert float((of_ours - of_theirs).norm() / of_theirs.norm()) < 1e-3
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_command_measures_both(
     frames: FrameBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(benchmark_train, "rendered_batch", lambda size, batch: frames)
-    monkeypatch.setattr(benchmark_train, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(benchmark_train, "_HERE", {})
     monkeypatch.setattr(benchmark_train, "measure_ceilings", lambda place: Ceilings(1e11, 1e10))
     size = ["--data.height=64", "--data.width=128", "--batch=2"]
     arguments = ["benchmark", "train", *size, "--rounds=1", "--encoder=resnet10-small", f"--out={tmp_path}"]
@@ -80,13 +72,14 @@ def test_the_command_measures_both(
 
 
 def test_a_contestant_has_a_process_and_a_memory_of_its_own(frames: FrameBatch) -> None:
-    rival = benchmark_train.Apart("ours", "resnet10-small", frames, torch.device("cpu"))
+    given = ("ours", "resnet10-small", pickle.dumps(frames), "cpu")
+    rival = benchmark_apart.Apart(prepare, *given, plain=False)
     try:
-        spent = rival.step()
+        spent = rival.turn("step")
         assert spent.processor > 0
         assert spent.wall > 0
         assert 0.1 < rival.peak_gb() < 2
-        assert "ours" not in benchmark_train._HERE
+        assert not benchmark_apart._HERE
     finally:
         rival.end()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
 from semdepth.apps.benchmark_turns import open_reference, take_turns
 from semdepth.data.records import FrameRecord, LidarDepth
@@ -46,20 +48,21 @@ def evaluate(root: Path | None, images: int, rounds: int, out: Path) -> str:
     """
     if rounds < 1 or images < 1:
         raise InputError("benchmark evaluate: rounds and images must be at least 1")
-    reference = open_reference("evaluation")
+    open_reference("evaluation")
     with tempfile.TemporaryDirectory() as folder:
         scans = find_scans(make_scans(Path(folder)) if root is None else root)
         judged = [scans[i % len(scans)] for i in range(images)]
         disparities = [street_disparity(seed) for seed in range(8)]
-        check_same(ours(judged, disparities), reference.evaluate(judged, disparities))
-        turns = take_turns(
-            {
-                "reference": lambda: reference.evaluate(judged, disparities),
-                "ours": lambda: ours(judged, disparities),
-            },
-            rounds,
-            warm_up=0,  # the check was one
-        )
+        rivals = {
+            name: Apart(prepare, name, judged, disparities, plain=name == "reference") for name in ("reference", "ours")
+        }
+        try:
+            check_same(rivals["ours"].result("judge"), rivals["reference"].result("judge"))
+            runs = {name: partial(rival.turn, "judge") for name, rival in rivals.items()}
+            turns = take_turns(runs, rounds, warm_up=0, clock=lambda run, _: run())  # the check was one
+        finally:
+            for rival in rivals.values():
+                rival.end()
     found = turns.ratio("reference", "ours")
     written = record(
         "evaluate",
@@ -81,6 +84,14 @@ def evaluate(root: Path | None, images: int, rounds: int, out: Path) -> str:
         f"| {name} | {ms[name]:.1f} | {spent[name]:.1f} | {turns.ratio('reference', name)['wall']:.2f} |" for name in ms
     ]
     return "\n".join([*lines, "", f"As JSON: {written}"])
+
+
+def prepare(
+    name: str, judged: list[tuple[Path, Path]], disparities: list[npt.NDArray[np.float32]]
+) -> dict[str, Callable[[], npt.NDArray[np.float64]]]:
+    """Return how one of both judges, in the process that it has to itself."""
+    judge = ours if name == "ours" else open_reference("evaluation").evaluate
+    return {"judge": lambda: judge(judged, disparities)}
 
 
 def ours(scans: list[tuple[Path, Path]], disparities: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -32,6 +33,12 @@ class Contestant:
     """Forward, backward, optimiser."""
     losses: Callable[[], object]
     """The losses alone, forward and backward to the networks' outputs."""
+
+
+def prepare(name: str, encoder: str, pickled: bytes, place: str) -> dict[str, Callable[[], object]]:
+    """Return what a contestant does, in the process that it has to itself; ``pickled`` is a ``FrameBatch``."""
+    rival = build(name, encoder, pickle.loads(pickled), torch.device(place))
+    return {"step": rival.step, "losses": rival.losses}
 
 
 def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
-from semdepth.apps.benchmark_roofline import Ceilings, Work, count_work, measure_ceilings
-from semdepth.apps.benchmark_steps import FULL, OURS, REFERENCE, Contestant, build, rendered_batch
-from semdepth.apps.benchmark_turns import Spent, Turns, measure, open_reference, peak_memory, take_turns
-from semdepth.runtime import InputError, choose_device, keep_freed_memory
-from semdepth.structures import FrameBatch
+from semdepth.apps.benchmark_roofline import Work, measure_ceilings
+from semdepth.apps.benchmark_steps import FULL, OURS, REFERENCE, prepare, rendered_batch
+from semdepth.apps.benchmark_turns import Turns, open_reference, take_turns
+from semdepth.runtime import InputError, choose_device
 
 Variant = Literal["depth-only", "full"]
-
-
-class Apart:
-    """A contestant in a process of its own: its peak memory, and how it allocates, are its own affair."""
-
-    def __init__(self, name: str, encoder: str, frames: FrameBatch, place: torch.device) -> None:
-        """Start the process and build the contestant there, with as many threads as here."""
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self._ask = lambda job, *more: self._pool.submit(job, name, *more).result()
-        self._ask(_begin, encoder, pickle.dumps(frames), str(place), torch.get_num_threads())
-
-    def step(self) -> Spent:
-        """Take a training step there."""
-        return self._ask(_step)  # type: ignore[no-any-return]
-
-    def losses(self) -> Spent:
-        """Work out the losses alone."""
-        return self._ask(_losses)  # type: ignore[no-any-return]
-
-    def peak_gb(self) -> float:
-        """Return its largest memory so far: resident on a CPU, allocated on a GPU."""
-        return self._ask(_peak)  # type: ignore[no-any-return]
-
-    def work(self, ceilings: Ceilings) -> Work:
-        """Take a step, counting what its operators do."""
-        return self._ask(_work, ceilings)  # type: ignore[no-any-return]
-
-    def end(self) -> None:
-        """End the process."""
-        self._pool.shutdown()
 
 
 def train(
@@ -84,15 +52,16 @@ def train(
     rivals: dict[str, Apart] = {}
     try:
         for name in names:
-            rivals[name] = Apart(name, encoder, frames, place)
+            given = (name, encoder, pickle.dumps(frames), str(place))
+            rivals[name] = Apart(prepare, *given, plain=name == REFERENCE, device=place)
         for _ in range(2):
             for rival in rivals.values():
-                rival.step()
+                rival.turn("step")
         memory = {name: rival.peak_gb() for name, rival in rivals.items()}
-        runs: dict[str, Callable[[], Spent]] = {name: rival.step for name, rival in rivals.items()}
-        runs |= {f"{name}: losses": rival.losses for name, rival in rivals.items()}
+        runs = {name: partial(rival.turn, "step") for name, rival in rivals.items()}
+        runs |= {f"{name}: losses": partial(rival.turn, "losses") for name, rival in rivals.items()}
         turns = take_turns(runs, rounds, clock=lambda run, _: run())
-        work = {name: rival.work(ceilings) for name, rival in rivals.items()}
+        work = {name: rival.work("step", ceilings) for name, rival in rivals.items()}
     finally:
         for rival in rivals.values():
             rival.end()
@@ -146,33 +115,3 @@ def table(turns: Turns, work: dict[str, Work], memory: dict[str, float], batch: 
             f"{done.bound / turns.median(name):.0%} |"
         )
     return "\n".join(lines)
-
-
-_HERE: dict[str, tuple[Contestant, torch.device]] = {}
-"""The contestant of this process, by name."""
-
-
-def _begin(name: str, encoder: str, pickled: bytes, place: str, threads: int) -> None:
-    torch.set_num_threads(threads)
-    if name != REFERENCE:
-        keep_freed_memory()  # as the command line does; research code leaves the allocator alone
-    _HERE[name] = build(name, encoder, pickle.loads(pickled), torch.device(place)), torch.device(place)
-
-
-def _step(name: str) -> Spent:
-    rival, place = _HERE[name]
-    return measure(rival.step, place)
-
-
-def _losses(name: str) -> Spent:
-    rival, place = _HERE[name]
-    return measure(rival.losses, place)
-
-
-def _peak(name: str) -> float:
-    cuda = _HERE[name][1].type == "cuda"
-    return torch.cuda.max_memory_allocated() / 1e9 if cuda else peak_memory()
-
-
-def _work(name: str, ceilings: Ceilings) -> Work:
-    return count_work(_HERE[name][0].step, ceilings)
