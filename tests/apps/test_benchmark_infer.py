@@ -12,6 +12,7 @@ from semdepth.models.weights import save_weights
 from .test_bad_input import complaint
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = NetworkConfig(encoder="resnet10-small", decoder_channels=(8, 8, 8, 8, 8))
     save_weights(tmp_path / "w.safetensors", build_depth_network(config, seed=0), extra={"image_size": [64, 64]})

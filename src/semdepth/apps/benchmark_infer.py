@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
+from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
+from semdepth.apps.benchmark_turns import Spent, take_turns
 from semdepth.apps.export import Calibration
 from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.onnx_file import ExportHeader, Precision
@@ -29,16 +29,6 @@ REFERENCE, LOADED = "torch, as trained", "torch, as loaded"
 """A network as training leaves it, and as ``semdepth.load`` makes it ready."""
 SIZE = (192, 640)
 WARM_UP = 2
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One form of the network."""
-
-    run: Callable[[], object]
-    """One forward pass."""
-    images: int
-    """That it takes."""
 
 
 def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int, device: str, out: Path) -> str:
@@ -66,8 +56,8 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
     place = choose_device(device)
     with tempfile.TemporaryDirectory() as folder:
         path = _random_weights(Path(folder)) if weights is None else find_weights(weights)
-        forms, size = build(path, calibrate, batch, place, Path(folder))
-        times = take_turns(forms, rounds, place)
+        files, size = export_forms(path, calibrate, place, Path(folder))
+        times = measure_forms({REFERENCE: path, LOADED: path} | files, batch, size, place, rounds)
     names = {"infer_cpu": "ONNX fp32", "infer_cpu_int8": "ONNX int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
     for key, name in names.items():
         spread = {form: [round(min(values), 2), round(max(values), 2)] for form, values in times.items()}
@@ -84,22 +74,16 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
             weights="random ResNet-18, depth only" if weights is None else path.name,
             size=list(size),
         )
-    return f"{table(times, forms)}\n\nAs JSON: {written}"
+    return f"{table(times)}\n\nAs JSON: {written}"
 
 
-def build(
-    path: Path, calibrate: Path | None, batch: int, place: torch.device, folder: Path
-) -> tuple[dict[str, Contestant], tuple[int, int]]:
-    """Return the forms by name, and the (H, W) of their images.
-
-    The forms: torch as trained and as loaded and, on the CPU, ONNX in fp32 and int8; each for single images and for batches.
-    """
+def export_forms(
+    path: Path, calibrate: Path | None, place: torch.device, folder: Path
+) -> tuple[dict[str, Path], tuple[int, int]]:
+    """Export the other forms (ONNX in fp32 and int8, on the CPU alone); return their files by name, and the (H, W) of images."""
     network, trained = load_depth_network(path)
-    convolve_plainly(network)
     size = trained_size(path, network, trained)
-    loaded = load_depth_network(path)[0]
-    make_fast(loaded)
-    forms: dict[str, DepthNetwork] = {REFERENCE: network.to(place), LOADED: loaded.to(place)}
+    files: dict[str, Path] = {}
     if place.type == "cpu":
         weights = sized_header(trained, size, network.size_multiple)
         images: Iterable[Tensor] = check_images(size, network.size_multiple, dynamic=False)[:1]
@@ -108,52 +92,61 @@ def build(
         precisions: tuple[Precision, ...] = ("fp32", "int8")
         for precision in precisions:
             header = ExportHeader(weights, network.size_multiple, dynamic=False, precision=precision)
-            export_onnx(network, header, folder / f"{precision}.onnx", images)
-            forms[f"ONNX {precision}"] = OnnxNetwork(folder / f"{precision}.onnx", "cpu")
-    contestants = {name: _contestant(form, 1, size, place) for name, form in forms.items()}
-    if batch > 1:
-        contestants |= {f"{name}, batch {batch}": _contestant(form, batch, size, place) for name, form in forms.items()}
-    return contestants, size
+            files[f"ONNX {precision}"] = folder / f"{precision}.onnx"
+            export_onnx(network, header, files[f"ONNX {precision}"], images)
+    return files, size
 
 
-def take_turns(forms: dict[str, Contestant], rounds: int, place: torch.device) -> dict[str, list[float]]:
-    """Return the milliseconds an image of every form in every round, after ``WARM_UP`` rounds that do not count."""
-    times: dict[str, list[float]] = {name: [] for name in forms}
-    for turn in track(range(-WARM_UP, rounds), "taking turns", disable=rounds < 3):
-        for name, form in forms.items():
-            _wait(place)
-            start = time.perf_counter()
-            form.run()
-            _wait(place)
-            if turn >= 0:
-                times[name].append(1e3 * (time.perf_counter() - start) / form.images)
-    return times
+def measure_forms(
+    forms: dict[str, Path], batch: int, size: tuple[int, int], place: torch.device, rounds: int
+) -> dict[str, list[float]]:
+    """Return the milliseconds an image of every form in every round, after ``WARM_UP`` rounds that do not count.
+
+    Every form has a process of its own, and takes a pass of a single image and, with ``batch`` above 1, one of so many.
+    """
+    rivals: dict[str, Apart] = {}
+    runs: dict[str, Callable[[], Spent]] = {}
+    try:
+        for name, file in forms.items():
+            given = (name, file, batch, size, str(place))
+            rivals[name] = Apart(prepare, *given, plain=name == REFERENCE, device=place)
+            runs[name] = partial(rivals[name].turn, "single")
+        if batch > 1:
+            runs |= {f"{name}, batch {batch}": partial(rival.turn, "batch") for name, rival in rivals.items()}
+        turns = take_turns(runs, rounds, warm_up=WARM_UP, clock=lambda run, _: run())
+    finally:
+        for rival in rivals.values():
+            rival.end()
+    images = {name: 1 if name in forms else batch for name in runs}
+    return {name: [1e3 * seconds / images[name] for seconds in walls] for name, walls in turns.wall.items()}
 
 
-def table(times: dict[str, list[float]], forms: dict[str, Contestant]) -> str:
+def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str) -> dict[str, Callable[[], object]]:
+    """Return the passes of one form, in the process that it has to itself."""
+    network: DepthNetwork
+    if file.suffix == ".onnx":
+        network = OnnxNetwork(file, "cpu")
+    else:
+        network = load_depth_network(file)[0]
+        (convolve_plainly if name == REFERENCE else make_fast)(network)
+    network.to(place)
+
+    def passing(images: int) -> Callable[[], object]:
+        image = torch.rand(images, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
+        return torch.inference_mode()(lambda: network(image))
+
+    return {"single": passing(1), "batch": passing(batch)}
+
+
+def table(times: dict[str, list[float]]) -> str:
     """Return the medians and spreads as Markdown; ratios are against the reference's single image."""
     reference = statistics.median(times[REFERENCE])
     lines = ["| form | ms an image | spread | × reference |", "|---|---:|---:|---:|"]
-    for name in forms:
-        median = statistics.median(times[name])
-        spread = f"{min(times[name]):.1f} – {max(times[name]):.1f}"
+    for name, values in times.items():
+        median = statistics.median(values)
+        spread = f"{min(values):.1f} – {max(values):.1f}"
         lines.append(f"| {name} | {median:.1f} | {spread} | {reference / median:.2f} |")
     return "\n".join(lines)
-
-
-def _contestant(network: DepthNetwork, images: int, size: tuple[int, int], place: torch.device) -> Contestant:
-    image = torch.rand(images, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
-
-    @torch.inference_mode()
-    def run() -> object:
-        return network(image)
-
-    return Contestant(run, images)
-
-
-def _wait(place: torch.device) -> None:
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
 
 
 def _random_weights(folder: Path) -> Path:
