@@ -1,6 +1,5 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from semdepth.models.modulation import modulate, modulate_plainly
@@ -45,12 +44,15 @@ def test_a_flat_feature_has_a_finite_gradient():
     assert torch.isfinite(modulation.grad).all()
 
 
-def test_gradient_of_one_input_alone_and_of_a_view():
-    features, modulation = _inputs((6, 8), (3, 4))
-    found = modulate(features, modulation.detach())
-    found.backward(torch.ones_like(found).transpose(2, 3).contiguous().transpose(2, 3))
-    normal = F.instance_norm(features.detach())
-    assert features.grad.shape == normal.shape
+def test_gradient_of_one_input_alone_and_one_that_does_not_lie_in_a_row():
+    found = []
+    for function in (modulate, modulate_plainly):
+        features, modulation = _inputs((6, 8), (3, 4))
+        modulated = function(features, modulation.detach())
+        gradient = torch.linspace(-1, 1, modulated.numel(), dtype=torch.float64).view(2, 3, 8, 6).transpose(2, 3)
+        modulated.backward(gradient)
+        found.append(features.grad)
+    torch.testing.assert_close(*found)
 
 
 def test_without_gradient_it_is_the_plain_way_to_the_last_bit():

@@ -14,10 +14,10 @@ from semdepth.apps.benchmark_roofline import Ceilings, Work, count_work
 from semdepth.apps.benchmark_turns import Spent, measure, peak_memory
 from semdepth.runtime import keep_freed_memory
 
-Turns = dict[str, Callable[[], Any]]
+Jobs = dict[str, Callable[[], Any]]
 """What a contestant can do, by name."""
 _numbers = count()
-_HERE: dict[int, tuple[Turns, torch.device]] = {}
+_HERE: dict[int, tuple[Jobs, torch.device]] = {}
 """The contestant of this process, by its number."""
 
 
@@ -25,7 +25,7 @@ class Apart:
     """A contestant in a process of its own, with as many threads as here."""
 
     def __init__(
-        self, prepare: Callable[..., Turns], *given: Any, plain: bool, device: torch.device | None = None
+        self, prepare: Callable[..., Jobs], *given: Any, plain: bool, device: torch.device | None = None
     ) -> None:
         """Start the process and prepare the contestant there.
 
@@ -67,7 +67,7 @@ class Apart:
 
 
 def _begin(
-    number: int, prepare: Callable[..., Turns], given: tuple[Any, ...], plain: bool, device: str, threads: int
+    number: int, prepare: Callable[..., Jobs], given: tuple[Any, ...], plain: bool, device: str, threads: int
 ) -> None:
     torch.set_num_threads(threads)
     if not plain:
@@ -76,8 +76,8 @@ def _begin(
 
 
 def _turn(number: int, what: str) -> Spent:
-    turns, device = _HERE[number]
-    return measure(turns[what], device)
+    jobs, device = _HERE[number]
+    return measure(jobs[what], device)
 
 
 def _result(number: int, what: str) -> Any:
