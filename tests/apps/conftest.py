@@ -3,15 +3,21 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from semdepth.apps import benchmark_apart
 from semdepth.apps.cli import main
+from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.weights import save_weights
 
 SMALL = [
     "--network.encoder=resnet10-small", "--network.pose_encoder=resnet10-small", "--trainer.batch=2",
     "--trainer.workers=0", "--trainer.accelerator=cpu",
 ]  # fmt: skip
+EXPORT_CAMERA = [[60.0, 0.0, 47.5], [0.0, 60.0, 31.5], [0.0, 0.0, 1.0]]
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +57,40 @@ def recipe(world: Path, tmp_path: Path) -> Path:
         "trainer: {batch: 2, steps: 1, workers: 0, accelerator: cpu}\n"
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def export_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of both kinds of network, three images, and the files that are exported from them."""
+    out = tmp_path_factory.mktemp("export")
+    for name, fusion in (("both", "ssfa"), ("depth", "depth-only")):
+        config = NetworkConfig(
+            encoder="resnet10-small", decoder_channels=(8, 8, 8, 8, 8), fusion=fusion, max_depth=80.0
+        )
+        network = build_depth_network(config, seed=0)
+        for module in network.modules():  # statistics as after training: an untrained norm hides a wrong one
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+                torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+        save_weights(out / f"{name}.safetensors", network, extra={"image_size": [64, 96], "intrinsics": EXPORT_CAMERA})
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    (out / "images").mkdir()
+    for i in range(3):
+        Image.fromarray(np.roll(pixels, 2 * i, 1)).resize((140, 90)).save(out / "images" / f"{i}.png")
+    return out
+
+
+@pytest.fixture(scope="session")
+def dynamic_export(export_folder: Path) -> Path:
+    """The depth-only network as ONNX of any size."""
+    arguments = [
+        "export",
+        str(export_folder / "depth.safetensors"),
+        f"--out={export_folder / 'dynamic.onnx'}",
+        "--size=dynamic",
+    ]
+    assert main(arguments) == 0
+    return export_folder / "dynamic.onnx"
 
 
 @pytest.fixture

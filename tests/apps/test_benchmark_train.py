@@ -73,15 +73,12 @@ def test_the_command_measures_both(
 
 def test_a_contestant_has_a_process_and_a_memory_of_its_own(frames: FrameBatch) -> None:
     given = ("ours", "resnet10-small", pickle.dumps(frames), "cpu")
-    rival = benchmark_apart.Apart(prepare, *given, plain=False)
-    try:
+    with benchmark_apart.Apart(prepare, *given, plain=False) as rival:
         spent = rival.turn("step")
         assert spent.processor > 0
         assert spent.wall > 0
         assert 0.1 < rival.peak_gb() < 2
         assert not benchmark_apart._HERE
-    finally:
-        rival.end()
 
 
 def test_operations_and_bytes_are_counted() -> None:

@@ -4,7 +4,7 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,37 +16,14 @@ from PIL import Image
 import semdepth
 from semdepth.apps.cli import main
 from semdepth.inference import export as exporting
-from semdepth.inference import onnx_file
 from semdepth.inference.onnx_file import metadata_of, read_export_header
-from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
-from semdepth.models.weights import save_weights
+from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError
 
+from .conftest import EXPORT_CAMERA
 from .test_bad_input import complaint
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "deploy_onnx.py"
-CAMERA = [[60.0, 0.0, 47.5], [0.0, 60.0, 31.5], [0.0, 0.0, 1.0]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of both kinds of network, an image, and the files that are exported from them."""
-    out = tmp_path_factory.mktemp("export")
-    for name, fusion in (("both", "ssfa"), ("depth", "depth-only")):
-        config = NetworkConfig(
-            encoder="resnet10-small", decoder_channels=(8, 8, 8, 8, 8), fusion=fusion, max_depth=80.0
-        )
-        network = build_depth_network(config, seed=0)
-        for module in network.modules():  # statistics as after training: an untrained norm hides a wrong one
-            if isinstance(module, torch.nn.BatchNorm2d):
-                torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
-                torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-        save_weights(out / f"{name}.safetensors", network, extra={"image_size": [64, 96], "intrinsics": CAMERA})
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-    (out / "images").mkdir()
-    for i in range(3):
-        Image.fromarray(np.roll(pixels, 2 * i, 1)).resize((140, 90)).save(out / "images" / f"{i}.png")
-    return out
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,21 +44,14 @@ def graphs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def fp32(folder: Path) -> Path:
-    assert main(["export", str(folder / "both.safetensors"), f"--out={folder / 'fp32.onnx'}"]) == 0
-    return folder / "fp32.onnx"
+def fp32(export_folder: Path) -> Path:
+    assert main(["export", str(export_folder / "both.safetensors"), f"--out={export_folder / 'fp32.onnx'}"]) == 0
+    return export_folder / "fp32.onnx"
 
 
-@pytest.fixture(scope="module")
-def dynamic(folder: Path) -> Path:
-    arguments = ["export", str(folder / "depth.safetensors"), f"--out={folder / 'dynamic.onnx'}", "--size=dynamic"]
-    assert main(arguments) == 0
-    return folder / "dynamic.onnx"
-
-
-def test_a_loaded_export_predicts_what_its_weights_do(folder: Path, fp32: Path) -> None:
-    image = folder / "images" / "0.png"
-    expected = semdepth.load(folder / "both.safetensors", "cpu").predict(image, flip=True)
+def test_a_loaded_export_predicts_what_its_weights_do(export_folder: Path, fp32: Path) -> None:
+    image = export_folder / "images" / "0.png"
+    expected = semdepth.load(export_folder / "both.safetensors", "cpu").predict(image, flip=True)
     predictor = semdepth.load(fp32, "cpu")
     found = predictor.predict(image, flip=True)
     assert np.allclose(found.depth, expected.depth, rtol=1e-3)
@@ -90,7 +60,7 @@ def test_a_loaded_export_predicts_what_its_weights_do(folder: Path, fp32: Path) 
     assert np.mean(found.labels == expected.labels) > 0.99
     assert np.allclose(found.uncertainty, expected.uncertainty, atol=1e-3)
     assert predictor.image_size == (64, 96)
-    assert np.allclose(predictor.intrinsics, CAMERA)
+    assert np.allclose(predictor.intrinsics, EXPORT_CAMERA)
 
 
 def test_the_file_says_what_it_is_and_not_where_it_was_made(fp32: Path) -> None:
@@ -105,9 +75,9 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(fp32: Path) -> None:
     assert [p.name for p in fp32.parent.iterdir() if p.name.startswith(".")] == []
 
 
-def test_dynamic_takes_any_multiple_and_any_batch(folder: Path, dynamic: Path) -> None:
-    ours = semdepth.load(folder / "depth.safetensors", "cpu").network
-    network = semdepth.load(dynamic, "cpu").network
+def test_dynamic_takes_any_multiple_and_any_batch(export_folder: Path, dynamic_export: Path) -> None:
+    ours = semdepth.load(export_folder / "depth.safetensors", "cpu").network
+    network = semdepth.load(dynamic_export, "cpu").network
     for shape in ((1, 3, 64, 64), (2, 3, 128, 96), (3, 3, 64, 160)):
         image = torch.rand(shape)
         with torch.inference_mode():
@@ -122,140 +92,80 @@ def test_fixed_says_which_size_it_takes(fp32: Path) -> None:
         semdepth.load(fp32, "cpu").network(torch.rand(1, 3, 96, 96))
 
 
-def test_another_size_has_its_own_intrinsics(folder: Path) -> None:
-    out = folder / "wide.onnx"
-    assert main(["export", str(folder / "depth.safetensors"), f"--out={out}", "--size=64x192"]) == 0
+def test_another_size_has_its_own_intrinsics(export_folder: Path) -> None:
+    out = export_folder / "wide.onnx"
+    assert main(["export", str(export_folder / "depth.safetensors"), f"--out={out}", "--size=64x192"]) == 0
     predictor = semdepth.load(out, "cpu")
     assert predictor.image_size == (64, 192)
     assert predictor.intrinsics is not None
     assert predictor.intrinsics[0, 0] == pytest.approx(120.0)
-    assert predictor.predict(folder / "images" / "0.png").depth.shape == (90, 140)
+    assert predictor.predict(export_folder / "images" / "0.png").depth.shape == (90, 140)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01), ("int8", 0.1)])
 def test_lesser_precisions_are_smaller_and_near(
-    folder: Path, dynamic: Path, precision: str, tolerance: float, capsys: pytest.CaptureFixture[str]
+    export_folder: Path, dynamic_export: Path, precision: str, tolerance: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = folder / f"{precision}.onnx"
-    more = [f"--calibrate={folder / 'images'}"] if precision == "int8" else []
-    assert main(["export", str(folder / "depth.safetensors"), f"--out={out}", f"--precision={precision}", *more]) == 0
+    out = export_folder / f"{precision}.onnx"
+    more = [f"--calibrate={export_folder / 'images'}"] if precision == "int8" else []
+    assert (
+        main(["export", str(export_folder / "depth.safetensors"), f"--out={out}", f"--precision={precision}", *more])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert precision in printed
     assert str(out) in printed
-    assert out.stat().st_size < 0.6 * dynamic.stat().st_size
+    assert out.stat().st_size < 0.6 * dynamic_export.stat().st_size
     assert read_export_header(out).precision == precision
-    image = folder / "images" / "1.png"
-    expected = semdepth.load(folder / "depth.safetensors", "cpu").predict(image).depth
+    image = export_folder / "images" / "1.png"
+    expected = semdepth.load(export_folder / "depth.safetensors", "cpu").predict(image).depth
     found = semdepth.load(out, "cpu").predict(image).depth
     assert np.mean(np.abs(found / expected - 1)) < tolerance
     assert not np.array_equal(found, expected)
 
 
-def test_torch_programs_load_with_torch_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = folder / "model.pt2"
-    assert main(["export", str(folder / "depth.safetensors"), f"--out={out}", "--format=torch"]) == 0
+def test_torch_programs_load_with_torch_alone(export_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = export_folder / "model.pt2"
+    assert main(["export", str(export_folder / "depth.safetensors"), f"--out={out}", "--format=torch"]) == 0
     facts = {"semdepth.json": ""}
     module = torch.export.load(out, extra_files=facts).module()
     image = torch.rand(2, 3, 64, 96)
-    network = exporting.ImageToDisparity(semdepth.load(folder / "depth.safetensors", "cpu").network)
+    network = exporting.ImageToDisparity(semdepth.load(export_folder / "depth.safetensors", "cpu").network)
     assert torch.allclose(module(image)[0], network(image)[0], rtol=1e-3)
     assert json.loads(json.loads(facts["semdepth.json"])["image_size"]) == [64, 96]
-    assert "torch.export.load" in complaint(["predict", str(folder / "images"), "--weights", str(out)], capsys)
+    assert "torch.export.load" in complaint(["predict", str(export_folder / "images"), "--weights", str(out)], capsys)
 
 
 def test_an_export_that_differs_is_not_kept(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dynamic: Path
+    export_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    dynamic_export: Path,
 ) -> None:
     def broken(*_: object) -> onnx.ModelProto:
-        model = onnx.load(str(dynamic))
+        model = onnx.load(str(dynamic_export))
         weights = next(t for t in model.graph.initializer if len(t.dims) == 4)
         values = onnx.numpy_helper.to_array(weights) * 1.05
         weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
         return model
 
     monkeypatch.setattr(exporting, "make_graph", broken)
-    arguments = ["export", str(folder / "depth.safetensors"), f"--out={tmp_path / 'model.onnx'}", "--size=dynamic"]
+    arguments = [
+        "export",
+        str(export_folder / "depth.safetensors"),
+        f"--out={tmp_path / 'model.onnx'}",
+        "--size=dynamic",
+    ]
     assert "differs from its network" in complaint(arguments, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def cut(good: bytes) -> bytes:
-    return good[: len(good) // 2]
-
-
-def foreign(good: bytes) -> bytes:
-    model = onnx.load_from_string(good)
-    del model.metadata_props[:]
-    return model.SerializeToString()
-
-
-def empty_graph(good: bytes) -> bytes:
-    model = onnx.load_from_string(good)
-    del model.graph.node[:]
-    return model.SerializeToString()
-
-
-def newer(good: bytes) -> bytes:
-    model = onnx.load_from_string(good)
-    entry = next(e for e in model.metadata_props if e.key == "semdepth")
-    entry.value = entry.value.replace('"export_version": 1', '"export_version": 9')
-    return model.SerializeToString()
-
-
-def other_size(good: bytes) -> bytes:
-    model = onnx.load_from_string(good)
-    entry = next(e for e in model.metadata_props if e.key == "semdepth")
-    entry.value = entry.value.replace("[64, 96]", "[65, 96]")
-    return model.SerializeToString()
-
-
-def no_such_channel(good: bytes) -> bytes:
-    """Loads, and fails when it is run."""
-    model = onnx.load_from_string(good)
-    for node in model.graph.node:
-        node.input[:] = ["three" if name == "image" else name for name in node.input]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, 1, 9]), "channels"))
-    model.graph.node.insert(0, onnx.helper.make_node("Gather", ["image", "channels"], ["three"], axis=1))
-    return model.SerializeToString()
-
-
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [(cut, "no whole ONNX"), (foreign, "not from semdepth"), (empty_graph, "cannot load it"), (newer, "newer"),
-     (other_size, "damaged semdepth header"), (lambda _: b"", "is empty"), (lambda _: b"MZ" * 999, "no whole ONNX"),
-     (no_such_channel, "cannot run it")],
-)  # fmt: skip
-def test_bad_files_are_one_line(
-    damage: Callable[[bytes], bytes], says: str, dynamic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bad = tmp_path / "bad.onnx"
-    bad.write_bytes(damage(dynamic.read_bytes()))
-    said = complaint(["predict", str(dynamic.parent / "images"), "--weights", str(bad)], capsys)
-    assert says in said
-    assert str(bad) in said
-
-
-def test_what_is_no_text_is_not_printed(dynamic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """ONNX Runtime prints lines of its own about an operator whose name is no UTF-8."""
-    bad = tmp_path / "bad.onnx"
-    bad.write_bytes(dynamic.read_bytes().replace(b"\x22\x04Conv", b"\x22\x04Con\xff"))
-    capsys.readouterr()
-    with pytest.raises(InputError, match="cannot load it"):
-        semdepth.load(bad, "cpu")
-    assert not "".join(capsys.readouterr())
-
-
-def test_huge_files_are_not_read(dynamic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "MAX_BYTES", 1000)
-    with pytest.raises(InputError, match="over 2 GB"):
-        read_export_header(dynamic)
-
-
-def test_the_header_comes_back_as_it_went(dynamic: Path) -> None:
-    header = read_export_header(dynamic)
+def test_the_header_comes_back_as_it_went(dynamic_export: Path) -> None:
+    header = read_export_header(dynamic_export)
     assert header.dynamic
     assert header.weights.config.max_depth == 80.0
-    facts = {entry.key: entry.value for entry in onnx.load(str(dynamic)).metadata_props}
+    facts = {entry.key: entry.value for entry in onnx.load(str(dynamic_export)).metadata_props}
     assert facts == metadata_of(header)
     assert "classes" not in facts  # a network without a segmentation branch has none
 
@@ -277,29 +187,29 @@ def test_the_header_comes_back_as_it_went(dynamic: Path) -> None:
     ],
 )
 def test_bad_options_are_one_line(
-    arguments: list[str], says: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch, dynamic: Path,
+    arguments: list[str], says: str, export_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, dynamic_export: Path,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        exporting, "make_graph", lambda *_: onnx.load(str(dynamic))
+        exporting, "make_graph", lambda *_: onnx.load(str(dynamic_export))
     )  # the slow step; it is not asked here
     for name in ("bare", "broken"):
         Path(name).mkdir()
     Path("broken/a.png").write_bytes(b"no image")
     Path("file").write_text("")
-    assert says in complaint(["export", str(folder / "depth.safetensors"), *arguments], capsys)
+    assert says in complaint(["export", str(export_folder / "depth.safetensors"), *arguments], capsys)
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_exports_are_not_exported_again(dynamic: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is an export already" in complaint(["export", str(dynamic)], capsys)
+def test_exports_are_not_exported_again(dynamic_export: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is an export already" in complaint(["export", str(dynamic_export)], capsys)
 
 
-def test_the_example_needs_no_torch(folder: Path, fp32: Path, tmp_path: Path) -> None:
+def test_the_example_needs_no_torch(export_folder: Path, fp32: Path, tmp_path: Path) -> None:
     assert len(EXAMPLE.read_text().splitlines()) <= 60
     photo = tmp_path / "photo.png"
-    Image.open(folder / "images" / "0.png").save(photo)
+    Image.open(export_folder / "images" / "0.png").save(photo)
     code = f"""
 import runpy, sys
 sys.modules.update(dict.fromkeys(("torch", "semdepth", "transformers", "onnx")))  # None: as if not installed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
 
@@ -21,8 +22,8 @@ _HERE: dict[int, tuple[Jobs, torch.device]] = {}
 """The contestant of this process, by its number."""
 
 
-class Apart:
-    """A contestant in a process of its own, with as many threads as here."""
+class Apart(AbstractContextManager["Apart"]):
+    """A contestant in a process of its own, with as many threads as here; the process ends with the context."""
 
     def __init__(
         self, prepare: Callable[..., Jobs], *given: Any, plain: bool, device: torch.device | None = None
@@ -58,8 +59,7 @@ class Apart:
         peak: float = self._ask(_peak)
         return peak
 
-    def end(self) -> None:
-        """End the process."""
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
     def _ask(self, job: Callable[..., Any], *more: Any) -> Any:

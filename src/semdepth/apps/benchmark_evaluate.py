@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -53,16 +54,14 @@ def evaluate(root: Path | None, images: int, rounds: int, out: Path) -> str:
         scans = find_scans(make_scans(Path(folder)) if root is None else root)
         judged = [scans[i % len(scans)] for i in range(images)]
         disparities = [street_disparity(seed) for seed in range(8)]
-        rivals = {
-            name: Apart(prepare, name, judged, disparities, plain=name == "reference") for name in ("reference", "ours")
-        }
-        try:
+        with ExitStack() as stack:
+            rivals = {
+                name: stack.enter_context(Apart(prepare, name, judged, disparities, plain=name == "reference"))
+                for name in ("reference", "ours")
+            }
             check_same(rivals["ours"].result("judge"), rivals["reference"].result("judge"))
             runs = {name: partial(rival.turn, "judge") for name, rival in rivals.items()}
             turns = take_turns(runs, rounds, warm_up=0, clock=lambda run, _: run())  # the check was one
-        finally:
-            for rival in rivals.values():
-                rival.end()
     found = turns.ratio("reference", "ours")
     written = record(
         "evaluate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
-from semdepth.apps.benchmark_turns import Spent, take_turns
+from semdepth.apps.benchmark_turns import take_turns
 from semdepth.apps.export import Calibration
 from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.onnx_file import ExportHeader, Precision
@@ -104,19 +105,17 @@ def measure_forms(
 
     Every form has a process of its own, and takes a pass of a single image and, with ``batch`` above 1, one of so many.
     """
-    rivals: dict[str, Apart] = {}
-    runs: dict[str, Callable[[], Spent]] = {}
-    try:
-        for name, file in forms.items():
-            given = (name, file, batch, size, str(place))
-            rivals[name] = Apart(prepare, *given, plain=name == REFERENCE, device=place)
-            runs[name] = partial(rivals[name].turn, "single")
+    with ExitStack() as stack:
+        rivals = {
+            name: stack.enter_context(
+                Apart(prepare, name, file, batch, size, str(place), plain=name == REFERENCE, device=place)
+            )
+            for name, file in forms.items()
+        }
+        runs = {name: partial(rival.turn, "single") for name, rival in rivals.items()}
         if batch > 1:
             runs |= {f"{name}, batch {batch}": partial(rival.turn, "batch") for name, rival in rivals.items()}
         turns = take_turns(runs, rounds, warm_up=WARM_UP, clock=lambda run, _: run())
-    finally:
-        for rival in rivals.values():
-            rival.end()
     images = {name: 1 if name in forms else batch for name in runs}
     return {name: [1e3 * seconds / images[name] for seconds in walls] for name, walls in turns.wall.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -49,11 +50,13 @@ def train(
     frames = rendered_batch(size, batch)
     names = [REFERENCE, OURS, *([FULL] if variant == "full" else [])]
     ceilings = measure_ceilings(place)
-    rivals: dict[str, Apart] = {}
-    try:
-        for name in names:
-            given = (name, encoder, pickle.dumps(frames), str(place))
-            rivals[name] = Apart(prepare, *given, plain=name == REFERENCE, device=place)
+    with ExitStack() as stack:
+        rivals = {
+            name: stack.enter_context(
+                Apart(prepare, name, encoder, pickle.dumps(frames), str(place), plain=name == REFERENCE, device=place)
+            )
+            for name in names
+        }
         for _ in range(2):
             for rival in rivals.values():
                 rival.turn("step")
@@ -62,9 +65,6 @@ def train(
         runs |= {f"{name}: losses": partial(rival.turn, "losses") for name, rival in rivals.items()}
         turns = take_turns(runs, rounds, clock=lambda run, _: run())
         work = {name: rival.work("step", ceilings) for name, rival in rivals.items()}
-    finally:
-        for rival in rivals.values():
-            rival.end()
     written = record(
         "train_gpu" if place.type == "cuda" else "train_cpu",
         batch / turns.median(OURS),
