@@ -14,7 +14,7 @@ from semdepth.losses.pairs import PairConfig, sample_pairs
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
 from semdepth.runtime import InputError
 
-BUILDING, CAR, VEGETATION = TRAIN_ID["building"], TRAIN_ID["car"], TRAIN_ID["vegetation"]
+BUILDING, CAR, SKY, VEGETATION = (TRAIN_ID[name] for name in ("building", "car", "sky", "vegetation"))
 PAIRS = PairConfig(samples=200, prediction_decides=False)
 FORMS = [RankingConfig(form="hinge", pairs=PAIRS), RankingConfig(form="logistic", equality="square", pairs=PAIRS)]
 
@@ -94,6 +94,47 @@ def test_equality_band_holds_a_thing_together() -> None:
     tight, middle, loose = (semantic_ranking_loss(ramp, labels, config=c, generator=seed()) for c in band)
     assert tight > middle > loose
     assert off > loose  # the same ordered pairs, not diluted by contented equal ones
+
+
+def test_before_the_sky_only_the_sky_yields() -> None:
+    labels = torch.full((1, 40, 160), BUILDING, dtype=torch.uint8)
+    labels[:, :20] = SKY
+    is_sky = (labels == SKY)[:, None]
+    disparity = torch.full((1, 1, 40, 160), 0.5, requires_grad=True)  # a tie: every pair is out of order
+    loss, gradient = {}, {}
+    for yields in (True, False):
+        config = replace(FORMS[0], sky_yields=yields)
+        loss[yields] = semantic_ranking_loss(disparity, labels, config=config, generator=seed())
+        (gradient[yields],) = torch.autograd.grad(loss[yields], disparity)
+    assert loss[True] == loss[False] > 0
+    assert (gradient[True][~is_sky] == 0).all()
+    assert gradient[False][~is_sky].sum() < 0
+    assert torch.equal(gradient[True][is_sky], gradient[False][is_sky])
+    assert gradient[True][is_sky].sum() > 0  # less loss with less disparity: farther
+
+
+def test_the_sky_yields_on_either_side_and_changes_no_other_pair() -> None:
+    labels = car_before_building()
+    labels[:, :, 80:] = torch.where(labels == BUILDING, SKY, labels)[:, :, 80:]  # sky beside the car, and on its right
+    disparity = (torch.rand(1, 1, 40, 160, generator=seed(4)) + 0.3).requires_grad_()
+    pairs = replace(PAIRS, standing=False, least_area=0)
+    gradient = {}
+    for yields in (True, False):
+        loss = semantic_ranking_loss(
+            disparity, labels, config=replace(FORMS[0], sky_yields=yields, pairs=pairs), generator=seed()
+        )
+        (gradient[yields],) = torch.autograd.grad(loss, disparity)
+    drawn = sample_pairs(labels, disparity, config=pairs, generator=seed())
+    with_sky = torch.stack([label == SKY for label in drawn.at(labels)]).any(0)
+    assert with_sky.any()
+    assert (~with_sky).any()
+    touched = torch.zeros_like(labels, dtype=torch.bool)
+    for points in (drawn.i[with_sky], drawn.j[with_sky]):
+        touched[0, points[:, 0], points[:, 1]] = True
+    same = (gradient[True] == gradient[False])[0]
+    assert same[~touched].all()
+    assert same[touched & (labels == SKY)].all()
+    assert not same[touched & (labels != SKY)].all()
 
 
 @pytest.mark.parametrize("config", FORMS, ids=lambda c: c.form)

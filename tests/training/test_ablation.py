@@ -24,6 +24,7 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
     assert not any(getattr(plain.pairs, rule) for rule in RULES)
     assert robust.pairs == weighted.pairs == PairConfig()
     assert (plain.uncertainty, robust.uncertainty, weighted.uncertainty) == (False, False, True)
+    assert (plain.sky_yields, robust.sky_yields, weighted.sky_yields) == (False, True, True)
 
 
 def test_variants_beyond_the_paper_are_the_full_method_but_for_one_thing() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from semdepth.labels import SKY
 from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
 from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
@@ -28,6 +29,9 @@ class RankingConfig:
     """Pairs on one thing: push only beyond ``band``, or by the squared difference (the literature's), or not at all."""
     band: float = 0.1
     """band: differences this small are free (in log-disparity for the hinge, else in disparity over its mean)."""
+    sky_yields: bool = True
+    """In a pair with the sky only the sky is pushed. View synthesis measures the thing before it and knows nothing of the
+    sky, which a network puts at some tens of metres: pushed alike, what is far came nearer instead."""
     uncertainty: bool = True
     """Weight each pair by the certainty of the network's classes at both points, where probabilities are given."""
     pairs: PairConfig = field(default_factory=PairConfig)
@@ -53,7 +57,8 @@ def semantic_ranking_loss(
     With ``s`` = log-disparity (hinge) or disparity over its image mean (logistic), and ℓ the pair's order,
     φ = max(0, margin − ℓ·(s_i − s_j)) or log(1 + exp(−ℓ·(s_i − s_j))) for ℓ = ±1; for ℓ = 0
     φ = max(0, abs(s_i − s_j) − band) or (s_i − s_j)². w = c_i·c_j, c = 1 − normalised entropy of the classes.
-    Every form is invariant to the scale of disparity.
+    Every form is invariant to the scale of disparity. Against the sky no gradient flows to the other point, if
+    ``config.sky_yields``.
 
     Args:
         disparity: (B, 1, H, W) positive and proportional to 1 / depth: the disparity that
@@ -79,6 +84,9 @@ def semantic_ranking_loss(
     )
     score = _score(disparity, config.form)
     at_i, at_j = pairs.at(score)
+    if config.sky_yields:
+        sky_i, sky_j = (label == SKY[0] for label in pairs.at(labels))
+        at_i, at_j = torch.where(sky_j, at_i.detach(), at_i), torch.where(sky_i, at_j.detach(), at_j)
     penalty = _penalty(at_i - at_j, pairs.ordinal, config)
     weight = _certainty(pairs, probabilities) if config.uncertainty and probabilities is not None else None
     weight = torch.ones_like(penalty) if weight is None else weight.to(penalty.dtype)
