@@ -8,18 +8,15 @@ is there nearer. Noisy labels, without the network's own probabilities (no rule 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
+from labelled_worlds import open_noisy_and_exact, parser
 from torch import Tensor
 
 import semdepth
-from semdepth.apps.benchmark_pairs import open_judged
-from semdepth.data.catalog import DataConfig
 from semdepth.labels import IGNORE, SKY
 from semdepth.losses.pairs import PairConfig
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
@@ -40,16 +37,9 @@ def force(log_disparity: Tensor, labels: Tensor, confidence: Tensor | None, conf
 
 def main() -> None:
     """Print a row a bin, and the median depth that is predicted for the sky."""
-    parser = argparse.ArgumentParser(description="Forces of the ranking loss by true depth.")
-    parser.add_argument("root", type=Path, help="rendered drives with exact depth")
-    parser.add_argument("size", help="HEIGHTxWIDTH that the network sees, e.g. 64x192")
-    parser.add_argument("weights", type=Path, help=".safetensors")
-    given = parser.parse_args()
-    height, width = map(int, given.size.split("x"))
-    noisy = DataConfig(
-        name="kitti_raw", root=given.root, height=height, width=width, labels="noisy", require_depth=True
-    )
-    frames, exact = open_judged(noisy), open_judged(replace(noisy, labels="exact"))
+    arguments = parser("Forces of the ranking loss by true depth.")
+    given = arguments.parse_args()
+    frames, exact = open_noisy_and_exact(given.root, given.size)
     predictor = semdepth.load(given.weights, device="cpu")
     sums, sky_depths = np.zeros((len(EDGES), len(FORMS))), []
     for i in range(len(frames)):

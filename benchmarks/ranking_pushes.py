@@ -8,18 +8,14 @@ to the true one. Noisy labels, all rules, the network's own probabilities for ru
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from labelled_worlds import open_noisy_and_exact, parser
 
 import semdepth
-from semdepth.apps.benchmark_pairs import open_judged
-from semdepth.data.catalog import DataConfig
 from semdepth.labels import GROUND, OCCLUDER, SKY, membership
 from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
 from semdepth.losses.ranking import RankingConfig
@@ -52,17 +48,10 @@ def pushes(
 
 def main() -> None:
     """Print a row a kind of pair, those that push most often first."""
-    parser = argparse.ArgumentParser(description="Pushes of the ranking loss, and how many are right.")
-    parser.add_argument("root", type=Path, help="rendered drives with exact depth")
-    parser.add_argument("size", help="HEIGHTxWIDTH that the network sees, e.g. 64x192")
-    parser.add_argument("weights", type=Path, help=".safetensors with a segmentation branch")
-    parser.add_argument("--tau", type=float, default=PairConfig().tau, help="see PairConfig")
-    given = parser.parse_args()
-    height, width = map(int, given.size.split("x"))
-    noisy = DataConfig(
-        name="kitti_raw", root=given.root, height=height, width=width, labels="noisy", require_depth=True
-    )
-    frames, exact = open_judged(noisy), open_judged(replace(noisy, labels="exact"))
+    arguments = parser("Pushes of the ranking loss, and how many are right.")
+    arguments.add_argument("--tau", type=float, default=PairConfig().tau, help="see PairConfig")
+    given = arguments.parse_args()
+    frames, exact = open_noisy_and_exact(given.root, given.size)
     predictor = semdepth.load(given.weights, device="cpu")
     config, generator = PairConfig(samples=3000, tau=given.tau), torch.Generator().manual_seed(0)
     counts: dict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(3, np.int64))
