@@ -25,6 +25,8 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
     assert robust.pairs == weighted.pairs == PairConfig()
     assert (plain.uncertainty, robust.uncertainty, weighted.uncertainty) == (False, False, True)
     assert (plain.sky_yields, robust.sky_yields, weighted.sky_yields) == (False, True, True)
+    pushed = override(RECIPE, {"objective.ranking_loss.sky_yields": False})  # what the recipe says holds
+    assert not override(pushed, VARIANTS["full"]).objective.ranking_loss.sky_yields
 
 
 def test_variants_beyond_the_paper_are_the_full_method_but_for_one_thing() -> None:

@@ -19,7 +19,8 @@ _Options = dict[str, Any]
 
 def _ranking(robust: bool, uncertainty: bool) -> _Options:
     rules: _Options = {f"objective.ranking_loss.pairs.{rule}": robust for rule in RULES}
-    return rules | {"objective.ranking_loss.sky_yields": robust, "objective.ranking_loss.uncertainty": uncertainty}
+    plain: _Options = {} if robust else {"objective.ranking_loss.sky_yields": False}
+    return rules | plain | {"objective.ranking_loss.uncertainty": uncertainty}
 
 
 def _network(fusion: str) -> _Options:
