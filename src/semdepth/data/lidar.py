@@ -13,6 +13,8 @@ from semdepth.runtime import InputError, require_file
 
 BYTES_PER_POINT = 16
 """x, y, z, reflectance, each float32."""
+POINTS_AT_ONCE = 16384
+"""OpenBLAS multiplies with one thread where the product of the three sizes is below 2**18, here 21845 points."""
 
 
 def read_scan(path: str | Path) -> npt.NDArray[np.float32]:
@@ -75,17 +77,31 @@ def velodyne_depth(calib_dir: str | Path, bin_path: str | Path, camera: int = 2)
     scan = read_scan(bin_path)
     points = np.compress(scan[:, 0] >= 0, scan, axis=0).astype(np.float64)
     points[:, 3] = 1.0
-    u, v, depth = projection @ points.T
+    u, v, depth = _project(projection, points)
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = np.round(u / depth) - 1, np.round(v / depth) - 1
     inside = np.flatnonzero((x >= 0) & (y >= 0) & (x < width) & (y < height))
-    x, y, depth = x[inside].astype(np.intp), y[inside].astype(np.intp), depth[inside]
+    x, y, depth = x[inside].astype(np.intp), y[inside].astype(np.intp), np.maximum(depth[inside], 0.0)
 
     image = np.zeros((height, width), dtype=np.float32)
-    image[y, x] = np.maximum(depth, 0.0)
-    _, first, group, count = np.unique(y * (width - 1) + x, return_index=True, return_inverse=True, return_counts=True)
+    image[y, x] = depth
+    key = y * (width - 1) + x
+    sharing = np.flatnonzero((np.bincount(key) > 1)[key])  # few: only they need sorting
+    _, first, group = np.unique(key[sharing], return_index=True, return_inverse=True)
     nearest = np.full(len(first), np.inf)
-    np.minimum.at(nearest, group, depth)
-    shared = first[count > 1]
-    image[y[shared], x[shared]] = np.maximum(nearest[count > 1], 0.0)
+    np.minimum.at(nearest, group, depth[sharing])
+    image[y[sharing[first]], x[sharing[first]]] = nearest
     return image
+
+
+def _project(projection: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return ``projection @ points.T``, (3, N), a piece at a time.
+
+    For a product as large as a scan BLAS wakes its threads, which then wait for each other longer than they work, the more
+    so as images are judged side by side.
+    """
+    projected = np.empty((len(projection), len(points)))
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        piece = slice(start, start + POINTS_AT_ONCE)
+        np.matmul(projection, points[piece].T, out=projected[:, piece])
+    return projected

@@ -108,13 +108,11 @@ class Protocol:
         truth = as_array(ground_truth)
         if truth.ndim != 2:
             raise ValueError(f"ground truth must be (H, W), not {truth.shape}")
-        mask: Mask = truth > self.min_depth
-        mask &= np.isfinite(truth) if self.judge_beyond else truth < self.max_depth
-        if self.crop is not None:
-            top, bottom, left, right = self.crop(*truth.shape)
-            inside = np.zeros_like(mask)
-            inside[top:bottom, left:right] = True
-            mask &= inside
+        top, bottom, left, right = (0, truth.shape[0], 0, truth.shape[1]) if self.crop is None else self.crop(*truth.shape)
+        mask = np.zeros(truth.shape, dtype=np.bool_)
+        inside = truth[top:bottom, left:right]
+        known = np.isfinite(inside) if self.judge_beyond else inside < self.max_depth
+        np.logical_and(inside > self.min_depth, known, out=mask[top:bottom, left:right])
         return mask
 
     def align_disparity(self, ground_truth: Array, disparity: Array) -> Aligned:
@@ -238,14 +236,17 @@ def _resized_at(
     disparity: npt.NDArray[Any], rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], size: tuple[int, ...]
 ) -> Map:
     """Return the (N,) values that ``resize_disparity`` would have at some pixels, in double precision."""
-    low, weight = zip(
-        *(_between(at, full, own) for at, full, own in zip((rows, columns), size, disparity.shape, strict=True)),
-        strict=True,
+    (row, down), (column, right) = (
+        _between(at, full, own) for at, full, own in zip((rows, columns), size, disparity.shape, strict=True)
     )
-    high = tuple(np.minimum(first + 1, own - 1) for first, own in zip(low, disparity.shape, strict=True))
-    upper = disparity[low[0], low[1]] * (1 - weight[1]) + disparity[low[0], high[1]] * weight[1]
-    lower = disparity[high[0], low[1]] * (1 - weight[1]) + disparity[high[0], high[1]] * weight[1]
-    values: Map = upper * (1 - weight[0]) + lower * weight[0]
+    height, width = disparity.shape
+    here = row * width + column
+    below = here + width * (row < height - 1)
+    step = column < width - 1
+    flat = disparity.ravel()
+    upper = flat[here] * (1 - right) + flat[here + step] * right
+    lower = flat[below] * (1 - right) + flat[below + step] * right
+    values: Map = upper * (1 - down) + lower * down
     return values
 
 
