@@ -52,6 +52,22 @@ def test_first_resnet_feature_is_the_stem_before_pooling():
     torch.testing.assert_close(encoder(images)[0], stem)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "settings", [BUILT_IN[SMALL], BUILT_IN[SMALL] | {"hidden_act": "gelu"}, BUILT_IN["convnextv2-atto"]]
+)
+def test_the_coarsest_feature_alone_is_the_same_to_the_last_bit(settings, training):
+    found = []
+    for read in (lambda encoder, images: encoder(images)[-1], lambda encoder, images: encoder.coarsest(images)):
+        torch.manual_seed(0)
+        encoder = encoder_from_settings(settings, in_channels=6).train(training)
+        last = read(encoder, torch.rand(2, 6, 64, 96))
+        last.square().sum().backward()
+        found.append([last.detach(), *(p.grad for p in encoder.parameters() if p.grad is not None), *encoder.buffers()])
+    assert len(found[0]) == len(found[1]) > 10
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_training_mode_survives_construction():
     encoder = build_encoder(SMALL, pretrained=False)
     assert encoder.training

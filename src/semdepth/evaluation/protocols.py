@@ -108,7 +108,9 @@ class Protocol:
         truth = as_array(ground_truth)
         if truth.ndim != 2:
             raise ValueError(f"ground truth must be (H, W), not {truth.shape}")
-        top, bottom, left, right = (0, truth.shape[0], 0, truth.shape[1]) if self.crop is None else self.crop(*truth.shape)
+        top, bottom, left, right = (
+            (0, truth.shape[0], 0, truth.shape[1]) if self.crop is None else self.crop(*truth.shape)
+        )
         mask = np.zeros(truth.shape, dtype=np.bool_)
         inside = truth[top:bottom, left:right]
         known = np.isfinite(inside) if self.judge_beyond else inside < self.max_depth

@@ -97,6 +97,15 @@ class Encoder(nn.Module):
         maps = self._read(self.backbone, (images - IMAGE_MEAN) / IMAGE_STD)
         return [maps[i] for i in self._kept]
 
+    def coarsest(self, images: Tensor) -> Tensor:
+        """Return ``self(images)[-1]``, to the last bit; training a ResNet then keeps less for the way back."""
+        images = (images - IMAGE_MEAN) / IMAGE_STD
+        return (
+            _last_of_resnet(self.backbone, images)
+            if self._read is _read_resnet
+            else self._read(self.backbone, images)[-1]
+        )
+
     @torch.no_grad()
     def _probe(self, in_channels: int) -> list[Tensor]:
         was_training = self.backbone.training
@@ -241,3 +250,17 @@ def _read_resnet(backbone: Any, images: Tensor) -> list[Tensor]:
         x = stage(x)
         maps.append(x)
     return maps
+
+
+def _last_of_resnet(backbone: Any, images: Tensor) -> Tensor:
+    """Return a ResNet's last map. The largest of ReLUs is the ReLU of the largest, so that at the stem it need only be
+    taken of, and kept for, a quarter of the pixels where nobody asks for them before pooling."""
+    stem, pooler = backbone.embedder.embedder, backbone.embedder.pooler
+    if isinstance(stem.activation, nn.ReLU):
+        x = stem.activation(pool(pooler, stem.normalization(stem.convolution(images))))
+    else:
+        x = pool(pooler, stem(images))
+    for stage in backbone.encoder.stages:
+        x = stage(x)
+    last: Tensor = x
+    return last

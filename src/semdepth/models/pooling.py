@@ -37,18 +37,18 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: _Window) -> Tensor:
         pooled, places = torch.ops.aten.max_pool2d_with_indices(_channels_last(x), *([n] for n in window))
-        ctx.window = window
+        ctx.window, ctx.shape = window, x.shape
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(x, _channels_first(places))
+            ctx.save_for_backward(_channels_first(places, torch.int32))  # a plane has fewer than 2**31 pixels
         return _channels_first(pooled)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        x, places = ctx.saved_tensors
-        window = [[n] for n in ctx.window]
+        (places,) = ctx.saved_tensors
+        shape_alone = grad.new_empty(()).expand(ctx.shape)  # of the pooled image torch asks no more here
         spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            grad.contiguous(), x, *window, [1], False, places
+            grad.contiguous(), shape_alone, *([n] for n in ctx.window), [1], False, places.long()
         )
         return spread, None
 
@@ -62,10 +62,10 @@ def _channels_last(x: Tensor) -> Tensor:
     return turned.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _channels_first(x: Tensor) -> Tensor:
+def _channels_first(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return ``x``, (B, C, H, W) with channels last in memory, as it usually lies."""
     batch, channels, height, width = x.shape
-    turned = x.new_empty(batch, channels, height * width)
+    turned = x.new_empty(batch, channels, height * width, dtype=dtype)
     for image, out in zip(x, turned, strict=True):
         out.copy_(image.permute(1, 2, 0).reshape(-1, channels).t())
     return turned.view(batch, channels, height, width)

@@ -122,7 +122,7 @@ class PoseNetwork(nn.Module):
         Raises:
             ValueError: if the focal length is learnt and ``camera`` is missing.
         """
-        x = self.encoder(torch.cat((first, second), dim=1))[-1]
+        x = self.encoder.coarsest(torch.cat((first, second), dim=1))
         x = F.relu(self.squeeze(x))
         x = F.relu(self.conv0(x))
         x = F.relu(self.conv1(x))
