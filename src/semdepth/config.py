@@ -11,7 +11,7 @@ from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
-from semdepth.training.setup import TrainerConfig
+from semdepth.training.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from semdepth.config import Experiment
 from semdepth.data.catalog import DataConfig
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
-from semdepth.training.setup import TrainerConfig
+from semdepth.training.trainer_config import TrainerConfig
 
 
 def made_run(folder: Path, world: Path, fusion: str = "ssfa", seed: int = 0) -> Path:

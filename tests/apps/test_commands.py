@@ -270,3 +270,14 @@ def test_overview_is_immediate_and_loads_no_torch() -> None:
     code = "import sys; from semdepth.apps.cli import main; main(['--help']); assert 'torch' not in sys.modules"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(command in out for command in COMMANDS)
+
+
+def test_the_help_of_training_does_not_wait_for_lightning() -> None:
+    code = """import sys
+from semdepth.apps.cli import main
+try:
+    main(["train", "--help"])
+finally:
+    assert not {"lightning_fabric", "torch._dynamo", "transformers"} & sys.modules.keys()"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

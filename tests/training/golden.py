@@ -20,8 +20,8 @@ from semdepth.structures import FrameBatch
 from semdepth.training.balance import BalanceConfig
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
-from semdepth.training.setup import TrainerConfig
 from semdepth.training.trainer import Trainer
+from semdepth.training.trainer_config import TrainerConfig
 
 STORED = Path(__file__).with_name("golden_run.json")
 STEPS = 200

@@ -15,8 +15,8 @@ from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import BALANCE_RATE, OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.recorder import read_curves
-from semdepth.training.setup import TrainerConfig
 from semdepth.training.trainer import Trainer
+from semdepth.training.trainer_config import TrainerConfig
 
 from .conftest import HEIGHT, WIDTH, Wall
 

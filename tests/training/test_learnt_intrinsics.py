@@ -17,8 +17,9 @@ from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
-from semdepth.training.setup import TrainerConfig, start_from
+from semdepth.training.setup import start_from
 from semdepth.training.trainer import Trainer
+from semdepth.training.trainer_config import TrainerConfig
 
 from .conftest import HEIGHT, WIDTH, Wall
 

@@ -15,8 +15,8 @@ from semdepth.structures import FrameBatch
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
-from semdepth.training.setup import TrainerConfig
 from semdepth.training.trainer import Trainer
+from semdepth.training.trainer_config import TrainerConfig
 from semdepth.training.validation import Validation
 
 from .conftest import HEIGHT, WIDTH, Wall

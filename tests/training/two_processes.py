@@ -18,8 +18,8 @@ from semdepth.models.network import NetworkConfig
 from semdepth.training.balance import BalanceConfig
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
-from semdepth.training.setup import TrainerConfig
 from semdepth.training.trainer import Trainer
+from semdepth.training.trainer_config import TrainerConfig
 
 from .golden import PassingCar
 

@@ -1,77 +1,22 @@
-"""What a run needs before its first step: how the loop runs, the devices, a start from other weights, a check of the data."""
+"""What a run needs before its first step: the devices, a start from other weights, a check of the data."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from semdepth.data.transforms import AugmentConfig
 from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
 from semdepth.training.objective import Learner
+from semdepth.training.trainer_config import TrainerConfig
 
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How the loop runs."""
-
-    batch: int = 12
-    """Frames a step, over all processes together."""
-    epochs: int = 20
-    """Passes over the data; ignored where ``steps`` is given."""
-    steps: int | None = None
-    """Steps of the whole schedule."""
-    seed: int = 0
-    """Decides initial weights, order of the frames, augmentation and point pairs."""
-    workers: int = 2
-    """Loader processes for each training process."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Arithmetic of the networks; geometry and losses stay in float32."""
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to train; auto takes a GPU where there is one."""
-    devices: int = 1
-    """Processes (one device each) on every node, joined by DDP."""
-    nodes: int = 1
-    """Machines, started by torchrun or SLURM."""
-    sync_batch_norm: bool = True
-    """Several processes: normalise by the statistics of the global batch, so that they learn what one process would; false:
-    each by its own share, which saves the exchange."""
-    overfit: bool = False
-    """Learn the first batch again and again, without augmentation: the loss must fall, or something is broken."""
-    initial_weights: Path | None = None
-    """Weights to start from (a .safetensors of the same networks); None: from scratch or ``network.pretrained``."""
-    log_every: int = 10
-    """Steps between rows of the curves, and between looks of the collapse watch."""
-    checkpoint_every: int = 200
-    """Steps between checkpoints."""
-    validate_every: int = 500
-    """Steps between validations."""
-    panel_every: int = 500
-    """Steps between panels."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "batch",
-            "epochs",
-            "devices",
-            "nodes",
-            "log_every",
-            "checkpoint_every",
-            "validate_every",
-            "panel_every",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"trainer.{name}: must be at least 1")
-        if self.steps is not None and self.steps < 1:
-            raise InputError("trainer.steps: must be at least 1")
-        if self.workers < 0:
-            raise InputError("trainer.workers: must not be negative")
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def check_data(sample: FrameBatch, learner: Learner) -> None:
@@ -146,6 +91,8 @@ def start_from(weights: Path, learner: Learner) -> None:
 
 def build_fabric(config: TrainerConfig) -> Fabric:
     """Return Fabric for the wanted devices; refuse in one line what is not there."""
+    from lightning_fabric import Fabric  # some seconds: no help, and no command that does not train, waits for it
+
     processes = config.devices * config.nodes
     if config.devices > 1 and config.accelerator == "cuda" and torch.cuda.device_count() < config.devices:
         raise InputError(f"trainer.devices: {config.devices} asked for, {torch.cuda.device_count()} GPUs here")

@@ -26,9 +26,10 @@ from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_r
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.sampling import StepSampler, step_generator
-from semdepth.training.setup import TrainerConfig, build_fabric, check_data, check_views, start_from
+from semdepth.training.setup import build_fabric, check_data, check_views, start_from
 from semdepth.training.skips import Buffers, Skips, is_sound
 from semdepth.training.sync_norm import synchronise_norms
+from semdepth.training.trainer_config import TrainerConfig
 from semdepth.training.watch import CollapseWatch
 
 Validate = Callable[[DepthNetwork], dict[str, float]]
