@@ -89,9 +89,9 @@ def ablate(
     does not repeat what is done. The last weights of a run are judged, not the best on the validation set. Variants:
     depth-only; two-branch, concat, ssfa (semantics through features); ranking-plain, ranking-robust, ranking (through the
     ranking loss: without its rules, with them, also with uncertainty weights; two branches without fusion); full (ssfa
-    and ranking), full-clean-labels. Beyond the paper, only where asked for, each full but for one thing: zoom,
-    motion-mask, balance-fixed, balance-gradient, balance-learnt (one of the three is the recipe's own). Writes NAME.md,
-    NAME.json and NAME.png, NAME being the recipe's.
+    and ranking), full-clean-labels. Beyond the paper, only where asked for, each full but for one thing: full-robust (no
+    uncertainty weights), zoom, motion-mask, balance-fixed, balance-gradient, balance-learnt (one of the three is the
+    recipe's own). Writes NAME.md, NAME.json and NAME.png, NAME being the recipe's.
 
     Args:
         recipe: A recipe with validation data and objective.ranking above 0, the weight that the ranking variants use.
