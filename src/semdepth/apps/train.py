@@ -32,6 +32,8 @@ def train(experiment: Experiment) -> None:
         semdepth train --config recipes/kitti_r18.yaml --data.root DIR --trainer.devices 4  # on four GPUs
         semdepth train --config recipes/demo.yaml --trainer.overfit true --run runs/try     # the loss must fall
     """
+    import lightning_fabric  # noqa: F401 - not above, where --help would wait for it; here, so that its absence is said at once
+
     dataset = open_dataset(experiment.data)
     judged = None
     if experiment.validation is not None:
