@@ -71,6 +71,16 @@ def test_complete_drives_are_not_rendered_again(tmp_path, monkeypatch):
     assert third[2].is_dir()
 
 
+def test_a_drive_is_the_same_world_wherever_it_is_rendered(tmp_path):
+    together = synthesise(tmp_path / "one", "test", 3, 2, height=16, width=48)
+    alone = synthesise(tmp_path / "two", "test", 1, 2, height=16, width=48, first=2)
+    assert [folder.name for folder in alone] == [together[2].name]
+    for path in (file for file in together[2].rglob("*") if file.is_file()):
+        assert (alone[0] / path.relative_to(together[2])).read_bytes() == path.read_bytes(), path.name
+    with pytest.raises(InputError, match="drive -1: must lie between 0 and"):
+        synthesise(tmp_path / "three", "test", 1, 2, height=16, width=48, first=-1)
+
+
 def test_drives_of_other_settings_are_refused(tmp_path, monkeypatch):
     synthesise(tmp_path, "val", 1, 2, height=16, width=48)
     monkeypatch.setattr(writer, "render_drive", None)

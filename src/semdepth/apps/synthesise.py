@@ -17,7 +17,7 @@ from semdepth.synthetic.writer import synthesise as write_drives
 def synthesise(
     out: Path, split: Literal["train", "val", "test", "foreign"] = "train", drives: int = 8, frames: int = 20,
     height: int = 192, width: int = 640, world: WorldConfig = WorldConfig(), noise: LabelNoiseConfig = LabelNoiseConfig(),
-    device: str = "auto",
+    first: int = 0, device: str = "auto",
 ) -> None:  # fmt: skip
     """Render drives through random streets and write them in KITTI raw's layout, with the exact truth beside.
 
@@ -34,6 +34,7 @@ def synthesise(
         width: Width of the images in pixels.
         world: What the worlds are like.
         noise: How wrong the noisy labels are.
+        first: Number of the first drive. Drive n of a split is the same world everywhere: machines can share the work.
         device: Where to render: auto, cpu, cuda.
 
     Examples:
@@ -41,6 +42,7 @@ def synthesise(
         semdepth synthesise worlds/mine/val --split val --drives 2  # streets that train never shows
         semdepth synthesise worlds/foreign --split foreign          # another style and camera
         semdepth synthesise worlds/varied --world.style varied      # every drive looks its own way
+        semdepth synthesise worlds/test2 --split test --first 60 --drives 60  # test drives 60 to 119, others than the first 60
     """
     chosen = str(choose_device(device))
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -48,7 +50,7 @@ def synthesise(
         task = bar.add_task("rendering", total=drives * frames)
         write_drives(
             out, split, drives, frames, height=height, width=width, config=world, noise=noise, device=chosen,
-            progress=lambda drive, done: bar.update(task, completed=drive * frames + done),
+            first=first, progress=lambda drive, done: bar.update(task, completed=drive * frames + done),
         )  # fmt: skip
         bar.update(task, completed=drives * frames)
     Console().print(f"{drives} drives of {frames} frames ({split}): {out}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def synthesise(
     width: int = 640,
     config: WorldConfig = DEFAULT_WORLD,
     noise: LabelNoiseConfig = DEFAULT_NOISE,
+    first: int = 0,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -110,8 +112,9 @@ def synthesise(
         width: of the images, in pixels.
         config: what the worlds are like.
         noise: how wrong the labels are.
+        first: number of the first drive: drive n of a split is the same world wherever it is rendered.
         device: where to render.
-        progress: called with the drive's index and its number of finished frames.
+        progress: called with how many drives are complete, and how many frames of the next one.
 
     Returns:
         The drives' folders.
@@ -127,11 +130,11 @@ def synthesise(
     )
     _check_settings(out / DATES[split], settings)
     folders = []
-    for index in range(drives):
+    for done, index in enumerate(range(first, first + drives)):
         folder = drive_folder(out, index, DATES[split])
         if not folder.is_dir():
             seed = world_seed(split, index)
-            report = None if progress is None else (lambda done, index=index: progress(index, done))
+            report = None if progress is None else partial(progress, done)
             drive = render_drive(seed, frames, height, width, config=config, device=device, progress=report)
             _write_settings(out / DATES[split], settings)
             write_drive(drive, out, number=index, date=DATES[split], noise=noise, seed=seed)
