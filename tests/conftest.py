@@ -11,6 +11,7 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     threads = max(1, (os.cpu_count() or 1) // int(workers))
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the commands that tests start
     torch.set_num_threads(threads)
+os.environ.setdefault("TRITON_INTERPRET", "1")  # tests have no GPU; Triton asks for this when it is imported first
 
 pytest_plugins = ["made_datasets"]
 REPOSITORY = Path(__file__).resolve().parents[1]

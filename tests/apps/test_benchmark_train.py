@@ -2,12 +2,13 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from semdepth.apps import benchmark_apart, benchmark_train, benchmark_turns
+from semdepth.apps import benchmark_apart, benchmark_steps, benchmark_train, benchmark_turns
 from semdepth.apps.benchmark_roofline import Ceilings, count_work
 from semdepth.apps.benchmark_steps import prepare, rendered_batch
 from semdepth.apps.cli import main
@@ -69,6 +70,33 @@ def test_the_command_measures_both(
     assert 0.7 < found["gflop"]["ours"] / found["gflop"]["reference"] < 0.95, "doubled features are convolved by phases"
     assert found["gb_moved"]["ours"] < found["gb_moved"]["reference"]
     assert "| ours |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["ours, bf16", "ours, bf16, Triton, channels last", "ours, full method, bf16, Triton"])
+def test_what_a_gpu_tries_learns_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, and without Triton, whose kernels have their own tests and whose interpreter is slow."""
+    monkeypatch.setitem(benchmark_steps.ON_A_GPU, name, replace(benchmark_steps.ON_A_GPU[name], kernels="torch"))
+    frames = rendered_batch(SIZE, 1)
+    learners = {}
+
+    def remember(*given: object) -> Learner:
+        learners[len(learners)] = Learner(*given)  # type: ignore[arg-type]
+        return learners[len(learners) - 1]
+
+    monkeypatch.setattr(benchmark_steps, "Learner", remember)
+    plain = benchmark_steps.FULL if "full" in name else benchmark_steps.OURS
+    for way in (plain, name):
+        rival = benchmark_steps.build(way, "resnet10-small", frames, torch.device("cpu"))
+        rival.step()
+        rival.losses()
+    exact, found = (torch.cat([p.detach().flatten() for p in learners[k].parameters()]) for k in (0, 1))
+    start = torch.cat([p.detach().flatten() for p in _untouched(learners[0]).parameters()])
+    assert torch.nn.functional.cosine_similarity(exact - start, found - start, dim=0) > 0.7
+
+
+def _untouched(learner: Learner) -> Learner:
+    torch.manual_seed(0)
+    return Learner(learner.depth.config, learner.config)
 
 
 def test_a_contestant_has_a_process_and_a_memory_of_its_own(frames: FrameBatch) -> None:

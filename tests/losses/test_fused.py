@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semdepth.losses import fused
 from semdepth.losses.fused import photometric_errors
 from semdepth.losses.photometric import photometric_error, ssim_moments
 
@@ -30,8 +31,21 @@ def test_same_errors_and_gradients_as_the_plain_path(seed, height, width, source
         value = errors(x, ssim_moments(target))
         (value * weight).sum().backward()
         found.append((value.detach(), x.grad))
-    for fused, slow in zip(*found, strict=True):
-        assert torch.allclose(fused, slow, atol=1e-12)
+    for quick, slow in zip(*found, strict=True):
+        assert torch.allclose(quick, slow, atol=1e-12)
+
+
+def test_all_images_at_once_as_on_a_gpu(monkeypatch):
+    images, target = pictures(5, (9, 11), dtype=torch.float32)
+    weight = torch.rand(2, 2, 9, 11, generator=torch.Generator().manual_seed(5))
+    found = []
+    for portions in (fused._portions, lambda images: [(slice(None), slice(None))]):
+        monkeypatch.setattr(fused, "_portions", portions)
+        x = images.clone().requires_grad_()
+        value = photometric_errors(x, ssim_moments(target))
+        (value * weight).sum().backward()
+        found += [(value.detach(), x.grad)]
+    assert all(torch.equal(one, all_) for one, all_ in zip(*found, strict=True))
 
 
 def test_gradient_by_differences():

@@ -15,6 +15,7 @@ from semdepth.structures import FrameBatch
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
+from semdepth.training.setup import check_kernels
 from semdepth.training.trainer import Trainer
 from semdepth.training.trainer_config import TrainerConfig
 from semdepth.training.validation import Validation
@@ -188,6 +189,18 @@ def test_contradictions_are_refused_before_anything_is_written(
     with pytest.raises(InputError, match=r"data\.height 60.*multiples of 32"):
         make(tmp_path / "run", small_network, odd)
     assert not (tmp_path / "run").exists()
+
+
+def test_kernels_that_cannot_run_here_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    check_kernels(ObjectiveConfig(), torch.device("cpu"))
+    with pytest.raises(InputError, match="triton needs a CUDA GPU, and this run is on cpu; set torch"):
+        check_kernels(ObjectiveConfig(kernels="triton"), torch.device("cpu"))
+    check_kernels(ObjectiveConfig(kernels="triton"), torch.device("cuda"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install triton, or set torch"):
+        check_kernels(ObjectiveConfig(kernels="triton"), torch.device("cuda"))
 
 
 def test_one_batch_can_be_overfitted(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:

@@ -1,3 +1,4 @@
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,3 +61,28 @@ def test_a_car_that_keeps_our_speed_no_longer_pulls_at_depth(
     masked = pull(motion_mask="moving")
     assert masked[sure].abs().sum() == 0
     assert masked[~car[:, 0, 0]].abs().sum() > 0
+
+
+@pytest.mark.parametrize("full_resolution", [True, False])
+def test_triton_kernels_give_the_same_loss_and_gradient(full_resolution: bool) -> None:
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed (it is to be had for Linux): its kernels go untested")
+    g = torch.Generator().manual_seed(0)
+    images = torch.nn.functional.interpolate(torch.rand(3, 3, 4, 6, generator=g), (16, 24), mode="bicubic").clamp(0, 1)
+    camera = torch.tensor([[[20.0, 0, 11.5], [0, 20.0, 7.5], [0, 0, 1]]])
+    batch = FrameBatch(("a",), images[:1], images[None, 1:], (-1, 1), camera)
+    found = []
+    for kernels in ("torch", "triton"):
+        sigmas = [torch.rand(1, 1, 16 >> k, 24 >> k, generator=g.manual_seed(k)).requires_grad_() for k in range(3)]
+        motion = torch.eye(4).repeat(1, 2, 1, 1)
+        motion[:, :, :3, 3] = torch.tensor([[0.05, 0.0, -0.3], [0.0, 0.02, 0.3]])
+        motion.requires_grad_()
+        config = ObjectiveConfig(full_resolution=full_resolution, kernels=kernels)  # type: ignore[arg-type]
+        views = view_synthesis(batch, tuple(sigmas), motion, config, (0.1, 10.0))
+        (views.photometric + 1e-3 * views.smooth).backward()
+        gradients = [x.grad for x in (*sigmas, motion)]
+        found.append((views.photometric.detach(), views.warped, views.error, *gradients))
+    for plain, fused in zip(*found, strict=True):
+        assert plain is not None
+        assert fused is not None
+        torch.testing.assert_close(fused, plain, atol=3e-6, rtol=2e-5)

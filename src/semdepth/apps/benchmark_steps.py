@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,12 +18,37 @@ from semdepth.models.decoder import convolve_plainly
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
 from semdepth.training.objective import Learner, sum_over_scales
-from semdepth.training.objective_config import ObjectiveConfig
+from semdepth.training.objective_config import Kernels, ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser
 from semdepth.training.skips import Buffers, is_sound
 from semdepth.training.view_synthesis import view_synthesis
 
 REFERENCE, OURS, FULL = "reference", "ours", "ours, full method"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a step of ours is taken."""
+
+    full: bool = False
+    """The full method, not depth alone."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the networks, as ``trainer.precision``."""
+    kernels: Kernels = "torch"
+    """As ``objective.kernels``."""
+    channels_last: bool = False
+    """The networks' memory format."""
+
+
+WAYS = {OURS: Way(), FULL: Way(full=True)}
+ON_A_GPU = {
+    "ours, Triton": Way(kernels="triton"),
+    "ours, bf16": Way(precision="bf16-mixed"),
+    "ours, bf16, Triton": Way(precision="bf16-mixed", kernels="triton"),
+    "ours, bf16, Triton, channels last": Way(precision="bf16-mixed", kernels="triton", channels_last=True),
+    "ours, full method, bf16, Triton": Way(full=True, precision="bf16-mixed", kernels="triton"),
+}
+"""What is worth trying on a GPU besides; none was measured yet."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +68,20 @@ def prepare(name: str, encoder: str, pickled: bytes, place: str) -> dict[str, Ca
 
 
 def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:
-    """Build one of ``REFERENCE``, ``OURS``, ``FULL`` from one seed."""
-    full = name == FULL
-    network = NetworkConfig(encoder=encoder, pose_encoder=encoder, fusion="ssfa" if full else "depth-only")
+    """Build ``REFERENCE``, or one of ``WAYS`` and ``ON_A_GPU``, from one seed."""
+    way = (WAYS | ON_A_GPU).get(name, Way())
+    network = NetworkConfig(encoder=encoder, pose_encoder=encoder, fusion="ssfa" if way.full else "depth-only")
     torch.manual_seed(0)
-    learner = Learner(network, ObjectiveConfig(ranking=0.1 if full else 0.0)).to(place).train()
+    objective = ObjectiveConfig(ranking=0.1 if way.full else 0.0, kernels=way.kernels)
+    learner = Learner(network, objective).to(place).train()
+    if way.channels_last:
+        learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     frames = frames.to(place)
     with torch.no_grad():
         output, motion = learner.depth(frames.target), learner.motion(frames)
     if name == REFERENCE:
         return _reference(learner, frames, output.disparity, motion)
-    return _ours(learner, frames, output, motion)
+    return _ours(learner, frames, output, motion, way.precision)
 
 
 def _reference(learner: Learner, frames: FrameBatch, sigmas: tuple[Tensor, ...], motion: Tensor) -> Contestant:
@@ -82,7 +111,7 @@ def _reference(learner: Learner, frames: FrameBatch, sigmas: tuple[Tensor, ...],
     return Contestant(step, losses)
 
 
-def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: Tensor) -> Contestant:
+def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: Tensor, precision: str) -> Contestant:
     """Do what ``Trainer.train_step`` does, without Fabric and the schedule."""
     optimiser = build_optimiser(learner.depth, learner.pose, OptimConfig())
     generator = torch.Generator().manual_seed(0)
@@ -90,9 +119,10 @@ def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: T
 
     def step() -> None:
         buffers = Buffers(learner)
-        objective = learner(frames, next(steps), generator)
+        with torch.autocast(frames.target.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            objective = learner(frames, next(steps), generator)
         objective.loss.backward()
-        if is_sound(objective, learner, "32-true"):
+        if is_sound(objective, learner, precision):
             optimiser.step()
         else:
             buffers.restore()

@@ -13,7 +13,7 @@ import torch
 from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
 from semdepth.apps.benchmark_roofline import Work, measure_ceilings
-from semdepth.apps.benchmark_steps import FULL, OURS, REFERENCE, prepare, rendered_batch
+from semdepth.apps.benchmark_steps import FULL, ON_A_GPU, OURS, REFERENCE, WAYS, prepare, rendered_batch
 from semdepth.apps.benchmark_turns import Turns, open_reference, take_turns
 from semdepth.runtime import InputError, choose_device
 
@@ -26,7 +26,8 @@ def train(
     """Let the training steps take turns, and record their medians.
 
     The reference (benchmarks/reference/training.py) has the same networks, in eager float32. Both take the same rendered
-    triplets, read and augmented beforehand: neither side's loader is in the step.
+    triplets, read and augmented beforehand: neither side's loader is in the step. On a GPU, bf16 and Triton's kernels have
+    their turns, too.
 
     Args:
         size: (H, W) of the images.
@@ -48,7 +49,8 @@ def train(
     open_reference("training")
     place = choose_device(device)
     frames = rendered_batch(size, batch)
-    names = [REFERENCE, OURS, *([FULL] if variant == "full" else [])]
+    ways = WAYS | (ON_A_GPU if place.type == "cuda" else {})
+    names = [REFERENCE, *(name for name, way in ways.items() if variant == "full" or not way.full)]
     ceilings = measure_ceilings(place)
     with ExitStack() as stack:
         rivals = {

@@ -24,7 +24,7 @@ def sampling_grid(depth: Tensor, intrinsics: Tensor, source_from_target: Tensor)
 
     The matrices are joined first: with ``N`` the normalisation to [-1, 1], a pixel goes through the single homography
     ``N·K·R·K⁻¹``, times depth, plus the vector ``N·K·t``. Points nearer to the source camera than ``NEAREST_DEPTH``, or
-    behind it, are projected as if they were that deep: finite, and far outside unless they are on the axis.
+    behind it, are divided by that in place of their own depth: finite, and far outside.
 
     Args:
         depth: (B, 1, H, W) of the target, along the optical axis.
@@ -42,12 +42,25 @@ def sampling_grid(depth: Tensor, intrinsics: Tensor, source_from_target: Tensor)
     require_shape("intrinsics", intrinsics, len(depth), 3, 3)
     require_shape("source_from_target", source_from_target, len(depth), 4, 4)
     size = depth.shape[2], depth.shape[3]
-    camera, motion = at_least_float32(intrinsics), at_least_float32(source_from_target)
-    projection = multiply(_normalisation(size, camera), multiply(camera, motion[:, :3]))
-    homography = multiply(projection[:, :, :3], invert_intrinsics(camera))
-    points = torch.addcmul(projection[:, :, 3, None, None], map_pixels(homography, size), at_least_float32(depth))
+    matrix = projection(size, intrinsics, source_from_target)
+    points = torch.addcmul(matrix[:, :, 3, None, None], map_pixels(matrix[:, :, :3], size), at_least_float32(depth))
     # A view with the axes permuted, not a copy: grid_sample reads the planes of x and y as they lie.
     return (points[:, :2] / points[:, 2:].clamp(min=NEAREST_DEPTH)).permute(0, 2, 3, 1)
+
+
+def projection(size: tuple[int, int], intrinsics: Tensor, source_from_target: Tensor) -> Tensor:
+    """Return the (..., 3, 4) matrix from ``depth·(x, y, 1)`` of a target pixel, and 1, to where the source sees it.
+
+    ``[N·K·R·K⁻¹ | N·K·t]``: its first two results, divided by the third, lie in [-1, 1] inside the image (see ``sampling_grid``).
+
+    Args:
+        size: (H, W) of the images.
+        intrinsics: (..., 3, 3) of both cameras, in pixels of (H, W).
+        source_from_target: (..., 4, 4).
+    """
+    camera, motion = at_least_float32(intrinsics), at_least_float32(source_from_target)
+    to_source = multiply(_normalisation(size, camera), multiply(camera, motion[..., :3, :]))
+    return torch.cat([multiply(to_source[..., :3], invert_intrinsics(camera)), to_source[..., 3:]], dim=-1)
 
 
 def _normalisation(size: tuple[int, int], like: Tensor) -> Tensor:

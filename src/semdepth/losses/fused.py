@@ -1,8 +1,8 @@
 """The photometric error of many images against one target, and its gradient, worked out by hand.
 
-The same numbers as ``losses.photometric.photometric_error``, which is the plain path and the test of this one. Here a pass goes
-over one image at a time, so that what it holds stays in the processor's cache, writes in place, and leaves three maps a channel
-for the backward pass, where autograd would keep a dozen.
+The same numbers as ``losses.photometric.photometric_error``, which is the plain path and the test of this one. Here a pass
+writes in place and leaves three maps a channel for the backward pass, where autograd would keep a dozen. On a CPU it goes over
+one image at a time, so that what it holds stays in the processor's cache; a GPU, which would wait for the next, gets all at once.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class _Errors(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, *moments: Tensor) -> Tensor:
         batch, sources, _, height, width = images.shape
         errors = images.new_empty(batch, sources, height, width)
-        slopes = images.new_empty(batch, sources, 3, *images.shape[2:]) if ctx.needs_input_grad[0] else None
-        room = images.new_empty(2, 3, *images.shape[2:])
-        for b in range(batch):
-            of_target = [values[b] for values in moments]
-            for s in range(sources):
-                kept = None if slopes is None else slopes[b, s]
-                _one_error(images[b, s], of_target, room, errors[b, s], kept)
+        slopes = images.new_empty(3, *images.shape) if ctx.needs_input_grad[0] else None
+        portions = _portions(images)
+        room = images.new_empty(2, 3, *images[portions[0]].shape)
+        for portion in portions:
+            of_target = [values[:, None].expand_as(images)[portion] for values in moments]
+            kept = None if slopes is None else slopes[(slice(None), *portion)]
+            _write_errors(images[portion], of_target, room, errors[portion], kept)
         if slopes is not None:
             ctx.save_for_backward(images, moments[0], slopes)
         return errors
@@ -70,37 +70,44 @@ class _Errors(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         images, targets, slopes = ctx.saved_tensors
-        batch, sources, channels = images.shape[:3]
+        channels = images.shape[2]
         result = torch.empty_like(images)
-        room = images.new_empty(2, 3, *images.shape[2:])
-        for b in range(batch):
-            for s in range(sources):
-                of_error = grad[b, s]
-                spread, passing = room.unbind()
-                torch.mul(slopes[b, s], of_error, out=spread)
-                _spread_of_three(spread, passing, -1)
-                _spread_of_three(passing, spread, -2)
-                image, target, out = images[b, s], targets[b], result[b, s]
-                centred = torch.sub(image, MIDDLE, out=passing[0])
-                torch.sub(centred, target, out=out).sign_().mul_(of_error * ((1 - SSIM_SHARE) / channels))
-                out.add_(spread[0]).addcmul_(centred, spread[1]).addcmul_(target, spread[2])
+        portions = _portions(images)
+        room = images.new_empty(2, 3, *images[portions[0]].shape)
+        for portion in portions:
+            of_error = grad[portion].unsqueeze(-3)
+            spread, passing = room.unbind()
+            torch.mul(slopes[(slice(None), *portion)], of_error, out=spread)
+            _spread_of_three(spread, passing, -1)
+            _spread_of_three(passing, spread, -2)
+            target, out = targets[:, None].expand_as(images)[portion], result[portion]
+            centred = torch.sub(images[portion], MIDDLE, out=passing[0])
+            torch.sub(centred, target, out=out).sign_().mul_(of_error * ((1 - SSIM_SHARE) / channels))
+            out.add_(spread[0]).addcmul_(centred, spread[1]).addcmul_(target, spread[2])
         return result, None, None, None, None, None
 
 
-def _one_error(image: Tensor, moments: list[Tensor], room: Tensor, error: Tensor, slopes: Tensor | None) -> None:
-    """Write the (H, W) error of one (C, H, W) image; with ``slopes`` (3, C, H, W), what its gradient needs, too.
+def _portions(images: Tensor) -> list[tuple[int | slice, ...]]:
+    """Return how (B, S, C, H, W) images are indexed in portions that are worked off one after the other."""
+    if images.device.type != "cpu":
+        return [(slice(None), slice(None))]
+    return [(b, s) for b in range(images.shape[0]) for s in range(images.shape[1])]
 
-    ``room`` is (2, 3, C, H, W) of space to work in. The slopes hold the derivatives of the SSIM part of the error by the
+
+def _write_errors(image: Tensor, moments: list[Tensor], room: Tensor, error: Tensor, slopes: Tensor | None) -> None:
+    """Write the (..., H, W) error of (..., C, H, W) images; with ``slopes`` (3, ..., C, H, W), what the gradient needs, too.
+
+    ``room`` is (2, 3, ..., C, H, W) of space to work in. The slopes hold the derivatives of the SSIM part of the error by the
     window *sums* of x, of x² (times 2, which is what x² brings) and of xy.
     """
     target, target_sum_mean, target_mean, target_square, target_variance = moments
     maps, passing = room.unbind()
-    channels = len(image)
+    channels = image.shape[-3]
     centred = torch.sub(image, MIDDLE, out=maps[0])
     torch.mul(centred, centred, out=maps[1])
     torch.mul(centred, target, out=maps[2])
     difference = torch.sub(centred, target, out=passing[0]).abs_()
-    torch.mean(difference, 0, out=error)
+    torch.mean(difference, -3, out=error)
     error.mul_(1 - SSIM_SHARE)
     _sum_of_three(maps, passing, -2)
     _sum_of_three(passing, maps, -1)
@@ -119,7 +126,7 @@ def _one_error(image: Tensor, moments: list[Tensor], room: Tensor, error: Tensor
     else:
         ssim = _slopes(slopes, centred_mean, (mean, a, b, d, e), target_sum_mean, target_mean, SSIM_SHARE / channels)
     distance = ssim.mul_(-0.5).add_(0.5).clamp_(0, 1)
-    error.add_(distance.mean(0), alpha=SSIM_SHARE)
+    error.add_(distance.mean(-3), alpha=SSIM_SHARE)
 
 
 def _slopes(

@@ -9,6 +9,9 @@ from semdepth.losses.ranking import RankingConfig
 from semdepth.runtime import InputError
 from semdepth.training.balance import BalanceConfig
 
+Kernels = Literal["torch", "triton"]
+"""What works out view synthesis: torch's operators, or three kernels of our own (``losses.kernels``)."""
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
@@ -39,6 +42,8 @@ class ObjectiveConfig:
     motion_mask: Literal["none", "moving", "movable"] = "none"
     """Leave out of view synthesis: moving: objects of a movable class that the pictures show keeping our speed; movable: all
     objects that could move, parked ones too (their depth then comes from semantics and smoothness alone)."""
+    kernels: Kernels = "torch"
+    """triton: warp, SSIM, L1 and their gradient in three kernels of a GPU, same numbers. Not yet measured on one."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """How depth and segmentation are weighed against each other."""
 

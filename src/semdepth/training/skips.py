@@ -62,16 +62,19 @@ def is_sound(objective: Objective, module: nn.Module, precision: str) -> bool:
 
     In half precision, gradients overflow now and then, and the gradient scaler itself passes over such a step.
     """
-    return bool(torch.isfinite(objective.loss)) and (precision == "16-mixed" or gradients_finite(module))
+    finite = torch.isfinite(objective.loss.detach())
+    if precision != "16-mixed":
+        finite = finite & gradients_finite(module)
+    return bool(finite)  # waits for the device, once
 
 
-def gradients_finite(module: nn.Module) -> bool:
-    """Return whether every gradient of a module is finite; waits for the device once.
+def gradients_finite(module: nn.Module) -> Tensor:
+    """Return whether every gradient of a module is finite, a bool scalar on its device.
 
     A sum is as telling as a look at every value, and far cheaper: one NaN makes it NaN, one infinity infinite or NaN.
     """
     sums = [p.grad.detach().sum(dtype=torch.float32) for p in module.parameters() if p.grad is not None]
-    return not sums or bool(torch.stack(sums).isfinite().all())
+    return torch.stack(sums).isfinite().all() if sums else torch.tensor(True)
 
 
 class Buffers:

@@ -26,7 +26,7 @@ from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_r
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.sampling import StepSampler, step_generator
-from semdepth.training.setup import build_fabric, check_data, check_views, start_from
+from semdepth.training.setup import build_fabric, check_data, check_kernels, check_views, start_from
 from semdepth.training.skips import Buffers, Skips, is_sound
 from semdepth.training.sync_norm import synchronise_norms
 from semdepth.training.trainer_config import TrainerConfig
@@ -76,6 +76,7 @@ class Trainer:
         sample = dataset[0]
         check_data(sample, learner)
         check_views(augment, learner)
+        check_kernels(objective, self.fabric.device)
         self.intrinsics = sample.intrinsics[0]
         if state is None and trainer.initial_weights is not None:
             start_from(trainer.initial_weights, learner)

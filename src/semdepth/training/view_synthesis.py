@@ -17,7 +17,7 @@ from semdepth.losses.photometric import TargetMoments, minimum_reprojection, ssi
 from semdepth.losses.smoothness import smoothness
 from semdepth.structures import FrameBatch
 from semdepth.training.eager import with_gradient
-from semdepth.training.objective_config import ObjectiveConfig
+from semdepth.training.objective_config import Kernels, ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def view_synthesis(
     photometric = smooth = torch.zeros((), device=batch.target.device)
     finest: tuple[Tensor, Tensor, Tensor] | None = None
     moving: Tensor | None = None
-    full = Reference(batch.target, batch.sources, batch.intrinsics, config.auto_mask)
+    full = Reference(batch.target, batch.sources, batch.intrinsics, config.auto_mask, config.kernels)
     for k, predicted in enumerate(sigmas):
         sigma = predicted.float()
         size = (sigma.shape[-2], sigma.shape[-1])
@@ -127,9 +127,12 @@ def moving_objects(batch: FrameBatch, errors: Tensor, reference: Reference, conf
 class Reference:
     """Target and sources at one size; what does not depend on depth is worked out once, when first asked for."""
 
-    def __init__(self, target: Tensor, sources: Tensor, intrinsics: Tensor, auto_mask: bool) -> None:
+    def __init__(
+        self, target: Tensor, sources: Tensor, intrinsics: Tensor, auto_mask: bool, kernels: Kernels = "torch"
+    ) -> None:
         """Take (B, 3, H, W), (B, S, 3, H, W), (B, 3, 3); identity errors are needed by the auto-mask only."""
-        self.target, self.sources, self.intrinsics, self.auto_mask = target, sources, intrinsics, auto_mask
+        self.target, self.sources, self.intrinsics = target, sources, intrinsics
+        self.auto_mask, self.kernels = auto_mask, kernels
         self.size = (target.shape[-2], target.shape[-1])
 
     @cached_property
@@ -144,10 +147,18 @@ class Reference:
 
     def errors(self, images: Tensor) -> Tensor:
         """Return (B, S, H, W) photometric errors of (B, S, 3, H, W) against the target."""
+        if self.kernels == "triton":
+            from semdepth.losses import kernels  # needs Triton, which only comes with torch for CUDA
+
+            return kernels.errors_of(images, self.target)
         return photometric_errors(images, self.moments)
 
     def compare(self, depth: Tensor, source_from_target: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         """Return the warped sources (B, S, 3, H, W) and their errors (B, S, H, W)."""
+        if self.kernels == "triton":
+            from semdepth.losses import kernels
+
+            return kernels.warped_errors(self.sources, depth, intrinsics, source_from_target, self.target)
         warped = [
             synthesise(self.sources[:, s], depth, intrinsics, source_from_target[:, s])
             for s in range(self.sources.shape[1])
@@ -159,4 +170,5 @@ class Reference:
         """Return the same views, area-resized to (H', W')."""
         target = F.interpolate(self.target, size, mode="area")
         sources = F.interpolate(self.sources.flatten(0, 1), size, mode="area").unflatten(0, self.sources.shape[:2])
-        return Reference(target, sources, resize_intrinsics(self.intrinsics, self.size, size), self.auto_mask)
+        intrinsics = resize_intrinsics(self.intrinsics, self.size, size)
+        return Reference(target, sources, intrinsics, self.auto_mask, self.kernels)

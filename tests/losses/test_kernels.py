@@ -1,0 +1,140 @@
+"""The Triton kernels against the plain path: in Triton's interpreter, and compiled for GPUs that are not here."""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semdepth.geometry.rigid import pose_matrix
+from semdepth.geometry.warp import synthesise
+from semdepth.losses.photometric import photometric_error, ssim_moments
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("Triton is not installed (it is to be had for Linux): its kernels go untested", allow_module_level=True)
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from semdepth.losses.kernels import BLOCK, error_kernel, gradient_kernel, warp_kernel
+
+fixed = {"CHANNELS": 3, "BLOCK": BLOCK, "SLOPES": True}
+for kernel in (warp_kernel, error_kernel, gradient_kernel):
+    names = [parameter.name for parameter in kernel.params]
+    kinds = {n: "constexpr" if n in fixed else "i32" if n in ("height", "width", "count") else "*fp32" for n in names}
+    source = ASTSource(kernel, kinds, {n: fixed[n] for n in names if n in fixed})
+    for capability in (80, 90):
+        assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]
+"""
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """Import the kernels for the interpreter (``TRITON_INTERPRET`` is set in tests/conftest.py)."""
+    return importlib.import_module("semdepth.losses.kernels")
+
+
+def scene(seed, size, sources=2, batch=1):
+    """Return float64 sources, target, depth, intrinsics and the six numbers of every pose."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(batch * (sources + 1), 3, 4, 5, generator=g, dtype=torch.float64)
+    images = F.interpolate(coarse, size, mode="bicubic").clamp(0, 1).unflatten(0, (batch, sources + 1))
+    depth = 1.5 + 3 * torch.rand(batch, 1, *size, generator=g, dtype=torch.float64)
+    height, width = size
+    camera = torch.tensor([[0.8 * width, 0, 0.49 * width], [0, 1.5 * height, 0.48 * height], [0, 0, 1]])
+    spread = torch.tensor([0.05, 0.05, 0.05, 0.3, 0.2, 1.0])
+    poses = torch.randn(batch * sources, 6, generator=g, dtype=torch.float64) * spread
+    return images[:, 1:].contiguous(), images[:, 0].contiguous(), depth, camera.double().expand(batch, 3, 3), poses
+
+
+def plain(sources, depth, intrinsics, source_from_target, target):
+    warped = [synthesise(sources[:, s], depth, intrinsics, source_from_target[:, s]) for s in range(sources.shape[1])]
+    moments = ssim_moments(target)
+    return torch.stack(warped, 1), torch.cat([photometric_error(image, moments) for image in warped], 1)
+
+
+def outcome(path, dtype, sources, target, depth, intrinsics, poses):
+    """Return warped images, errors, and the gradients of a weighted sum of the errors by depth and poses."""
+    batch, count, _, *size = sources.shape
+    depth, poses = (x.detach().to(dtype, copy=True).requires_grad_() for x in (depth, poses))
+    motion = pose_matrix(poses[:, :3], poses[:, 3:]).unflatten(0, (batch, count))
+    warped, errors = path(sources.to(dtype), depth, intrinsics.to(dtype), motion, target.to(dtype))
+    weight = torch.rand(batch, count, *size, generator=torch.Generator().manual_seed(9))
+    (errors * weight).sum().backward()
+    return warped.detach(), errors.detach(), depth.grad, poses.grad
+
+
+def assert_as_exact_as_single_precision(kernels, *given):
+    exact, single = outcome(plain, torch.float64, *given), outcome(plain, torch.float32, *given)
+    found = outcome(kernels.warped_errors, torch.float32, *given)
+    for name, e, s, f in zip(("warped", "errors", "by depth", "by pose"), exact, single, found, strict=True):
+        of_plain, of_kernels = (float((x.double() - e).abs().max()) for x in (s, f))
+        assert of_kernels <= 4 * of_plain + 2e-6 * float(e.abs().max()), (name, of_kernels, of_plain)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 9), st.integers(2, 12))
+@settings(max_examples=8, deadline=None)
+def test_same_images_errors_and_gradients_as_the_plain_path(kernels, seed, height, width):
+    assert_as_exact_as_single_precision(kernels, *scene(seed, (height, width)))
+
+
+def test_several_blocks_and_images(kernels):
+    assert_as_exact_as_single_precision(kernels, *scene(1, (17, 31), batch=2))
+
+
+def test_points_behind_the_camera_and_outside_the_image(kernels):
+    sources, target, depth, camera, poses = scene(2, (8, 12))
+    poses[0, 5] = -2.5  # a part of the points comes to lie behind
+    poses[1, 3:5] = 40.0  # all are seen far outside
+    warped, errors, by_depth, by_pose = outcome(
+        kernels.warped_errors, torch.float32, sources, target, depth, camera, poses
+    )
+    assert all(x.isfinite().all() for x in (warped, errors, by_depth, by_pose))
+    assert (by_pose[1] == 0).all()
+    assert_as_exact_as_single_precision(kernels, sources, target, depth, camera, poses)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_not_finite_shows_and_reads_no_foreign_memory(kernels, wrong):
+    sources, target, depth, camera, poses = scene(3, (6, 9))
+    depth[0, 0, 2, 4] = wrong
+    motion = pose_matrix(poses[:, :3], poses[:, 3:])[None]
+    _, errors = kernels.warped_errors(sources, depth, camera, motion, target)
+    assert errors[0, :, 2, 4].isnan().all()
+    assert errors[0, :, 4:].isfinite().all()
+
+
+def test_equal_images_tie_to_the_last_bit_with_and_without_gradient(kernels):
+    sources, target, *_ = scene(4, (7, 9))
+    images, target = sources.float(), target.float()
+    slopes = images.new_empty(1, 2, 3, 3, 7, 9)
+    assert torch.equal(kernels._errors(images, target, slopes), kernels.errors_of(images, target))
+    assert float(kernels.errors_of(target[:, None], target).abs().max()) < 1e-6
+
+
+def test_wrong_shapes_are_refused(kernels):
+    sources, target, depth, camera, poses = scene(5, (6, 9))
+    motion = pose_matrix(poses[:, :3], poses[:, 3:])[None]
+    with pytest.raises(ValueError, match="sources: expected shape"):
+        kernels.warped_errors(sources, depth[..., :-1], camera, motion, target)
+    with pytest.raises(ValueError, match="target: expected shape"):
+        kernels.warped_errors(sources, depth, camera, motion, target[..., :-1])
+    with pytest.raises(ValueError, match="source_from_target: expected shape"):
+        kernels.warped_errors(sources, depth, camera, motion[:, :1], target)
+
+
+@pytest.mark.slow
+def test_they_compile_for_gpus():
+    """Down to machine code, by Triton's own assembler: no GPU is needed for that."""
+    clean = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=clean, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
