@@ -22,6 +22,8 @@ from semdepth.losses.kernel_programs import error_kernel, gradient_kernel, warp_
 
 BLOCK = 256
 """Pixels a program."""
+EXACT: dict[str, Any] = {"enable_fp_fusion": False}
+"""No products joined with sums: with and without a gradient, the same bits, so that equal images tie."""
 
 
 def warped_errors(
@@ -68,7 +70,7 @@ def _errors(images: Tensor, target: Tensor, slopes: Tensor | None) -> Tensor:
     grid = (triton.cdiv(height * width, BLOCK), batch * sources)
     error_kernel[grid](
         images, target, errors, errors if slopes is None else slopes, height, width, sources, channels,
-        slopes is not None, BLOCK,
+        slopes is not None, BLOCK, **EXACT,
     )  # fmt: skip
     return errors
 
@@ -79,7 +81,7 @@ class _WarpedErrors(torch.autograd.Function):
         batch, count, channels, height, width = sources.shape
         warped = torch.empty_like(sources)
         grid = (triton.cdiv(height * width, BLOCK), batch * count)
-        warp_kernel[grid](sources, depth, rows, warped, height, width, count, channels, BLOCK)
+        warp_kernel[grid](sources, depth, rows, warped, height, width, count, channels, BLOCK, **EXACT)
         needed = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         slopes = sources.new_empty(batch, count, 3, channels, height, width) if needed else None
         errors = _errors(warped, target, slopes)
@@ -98,6 +100,6 @@ class _WarpedErrors(torch.autograd.Function):
         by_rows = sources.new_empty(batch, count, blocks, 12)
         gradient_kernel[(blocks, batch * count)](
             grad.contiguous(), slopes, warped, target, sources, depth, rows, by_depth, by_rows, height, width, count,
-            channels, BLOCK,
+            channels, BLOCK, **EXACT,
         )  # fmt: skip
         return None, by_depth.sum(1, keepdim=True), by_rows.sum(2).unflatten(2, (3, 4)), None
