@@ -117,6 +117,26 @@ def onnx_seeds(folder: Path) -> list[bytes]:
     return [whole, model.SerializeToString()]
 
 
+NCNN_FILES = {"param": b"7767517\n0 0\n", "bin": b"weights"}
+"""What stands beside a description in ``ncnn_seeds``: it is hashed, and by the reader of headers never built."""
+
+
+def ncnn_seeds(folder: Path) -> list[bytes]:
+    """Return the description that `semdepth export --format ncnn` writes beside a small network."""
+    from semdepth.inference.ncnn_model import describe
+    from semdepth.inference.onnx_file import ExportHeader
+    from semdepth.models.weights import load_depth_network
+
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weight_seeds(folder)[0])
+    files = [folder / f"model.ncnn.{suffix}" for suffix in NCNN_FILES]
+    for file, content in zip(files, NCNN_FILES.values(), strict=True):
+        file.write_bytes(content)
+    network, header = load_depth_network(weights)
+    facts = describe(ExportHeader(header, network.size_multiple, dynamic=False, precision="fp32"), files)
+    return [json.dumps(facts, indent=indent).encode() for indent in (None, 1)]
+
+
 def checkpoint_seeds(folder: Path) -> list[bytes]:
     """Return a small checkpoint."""
     from semdepth.training.checkpoint import save_checkpoint

@@ -14,6 +14,7 @@ import numpy as np
 from fuzz_seeds import (
     CAM,
     CAMERA_JSON,
+    NCNN_FILES,
     POSES,
     SPLIT,
     VELO,
@@ -23,6 +24,7 @@ from fuzz_seeds import (
     image_seeds,
     label_seeds,
     laser_seeds,
+    ncnn_seeds,
     onnx_seeds,
     recipe_seeds,
     scan_seeds,
@@ -168,6 +170,15 @@ def read_onnx_case(path: Path) -> Any:
     return semdepth.load(path, "cpu").predict(np.zeros((24, 40, 3), np.uint8)).depth.shape
 
 
+def read_ncnn_case(path: Path) -> Any:
+    """Read an ncnn model's description, beside the files that it describes."""
+    from semdepth.inference.ncnn_model import read_ncnn_header
+
+    for suffix, content in NCNN_FILES.items():
+        path.with_suffix(f".{suffix}").write_bytes(content)
+    return read_ncnn_header(path.with_suffix(".param"))
+
+
 def read_checkpoint_case(path: Path) -> Any:
     """Load the one checkpoint of a folder."""
     from semdepth.training.checkpoint import load_checkpoint
@@ -215,6 +226,7 @@ TARGETS: dict[str, Target] = {
         Target("video", ".mp4", video_seeds, read_video_case),
         Target("laser", ".mat", laser_seeds, read_laser_case),
         Target("onnx", ".onnx", onnx_seeds, read_onnx_case),
+        Target("ncnn", ".json", ncnn_seeds, read_ncnn_case),
     )
 }
 """Name → what to fuzz."""

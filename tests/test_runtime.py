@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from semdepth.runtime import parse_json
+
 BLOCK = 80_000_000
 HELD_AFTER_FREEING = f"""
 import resource, sys
@@ -36,3 +38,10 @@ def held_after_freeing(how: str) -> int:
 def test_freed_memory_is_kept() -> None:
     assert held_after_freeing("kept") > 0.9 * BLOCK
     assert held_after_freeing("plain") < 0.1 * BLOCK
+
+
+def test_json_that_nests_without_end_is_damage_like_any_other() -> None:
+    assert parse_json('{"a": [1, 2]}') == {"a": [1, 2]}
+    for text in ("[" * 100_000, '{"a":' * 100_000, "{", ""):
+        with pytest.raises(ValueError):  # noqa: PT011 - the message is json's own
+            parse_json(text)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import logging
 import os
 import random
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,18 @@ class InputError(Exception):
     The message is one line that names the file (or option) and says how to mend it. The command line prints it and
     exits with code 2; libraries that call semdepth catch it as an ordinary exception.
     """
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: if it is none, or its brackets are nested without end (for which ``json`` raises another error).
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets nested too deep") from None
 
 
 def require_file(path: str | Path, what: str) -> Path:

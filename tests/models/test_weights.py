@@ -228,8 +228,9 @@ def test_safetensors_of_someone_else(tmp_path, metadata):
     _refused(tmp_path / "w", "not from semdepth")
 
 
-def test_header_that_is_no_json(tmp_path):
-    save_file({"x": torch.zeros(2)}, tmp_path / "w", metadata={"semdepth": "{"})
+@pytest.mark.parametrize("header", ["{", "[" * 100_000])
+def test_header_that_is_no_json(tmp_path, header):
+    save_file({"x": torch.zeros(2)}, tmp_path / "w", metadata={"semdepth": header})
     _refused(tmp_path / "w", "damaged semdepth header")
 
 

@@ -48,8 +48,8 @@ def benchmark(
     scale.json.
 
     infer: let the forms of a network take turns, each a forward pass at a time: torch as trained (the reference), torch as
-    semdepth.load makes it ready, ONNX in fp32 and in int8. Without weights: a random ResNet-18 at 640×192. Puts the medians into
-    performance.json.
+    semdepth.load makes it ready, ONNX in fp32 and in int8, ncnn. Without weights: a random ResNet-18 at 640×192. Puts the
+    medians into performance.json.
 
     train, load, evaluate: ours beside a reference, the plain way of the field's research code (benchmarks/reference, in a
     clone), taking turns, with the same numbers as the result; render: frames a second of the rendered world. They write
@@ -79,7 +79,7 @@ def benchmark(
         semdepth benchmark pairs --data.root DIR                                     # are the point pairs right
         semdepth benchmark scale --data.root DIR --weights RUN --camera-height 1.65  # how right metres are
         semdepth benchmark train --batch 4 --rounds 7 --variant full                 # seconds a training step
-        semdepth benchmark infer --device cpu                                        # torch beside ONNX
+        semdepth benchmark infer --device cpu                                        # torch, ONNX, ncnn
     """
     size, console = (data.height, data.width), Console()
     speeds: dict[str, Callable[[], str]] = {

@@ -17,12 +17,13 @@ from semdepth.apps.benchmark_record import record
 from semdepth.apps.benchmark_turns import take_turns
 from semdepth.apps.export import Calibration
 from semdepth.inference.export import check_images, export_onnx, sized_header
+from semdepth.inference.exported import ExportedNetwork
+from semdepth.inference.ncnn_model import export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
-from semdepth.inference.onnx_session import OnnxNetwork
-from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.decoder import convolve_plainly
 from semdepth.models.folding import make_fast
-from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
+from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.runtime import InputError, choose_device
 
@@ -59,7 +60,7 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         path = _random_weights(Path(folder)) if weights is None else find_weights(weights)
         files, size = export_forms(path, calibrate, place, Path(folder))
         times = measure_forms({REFERENCE: path, LOADED: path} | files, batch, size, place, rounds)
-    names = {"infer_cpu": "ONNX fp32", "infer_cpu_int8": "ONNX int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
+    names = {"infer_cpu": "ncnn", "infer_cpu_int8": "ONNX int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
     for key, name in names.items():
         spread = {form: [round(min(values), 2), round(max(values), 2)] for form, values in times.items()}
         medians = {form: round(statistics.median(values), 2) for form, values in times.items()}
@@ -81,7 +82,7 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
 def export_forms(
     path: Path, calibrate: Path | None, place: torch.device, folder: Path
 ) -> tuple[dict[str, Path], tuple[int, int]]:
-    """Export the other forms (ONNX in fp32 and int8, on the CPU alone); return their files by name, and the (H, W) of images."""
+    """Export the other forms (on the CPU alone: ONNX in fp32 and int8, ncnn); return their files by name, and images' (H, W)."""
     network, trained = load_depth_network(path)
     size = trained_size(path, network, trained)
     files: dict[str, Path] = {}
@@ -95,6 +96,8 @@ def export_forms(
             header = ExportHeader(weights, network.size_multiple, dynamic=False, precision=precision)
             files[f"ONNX {precision}"] = folder / f"{precision}.onnx"
             export_onnx(network, header, files[f"ONNX {precision}"], images)
+        files["ncnn"] = folder / "model.ncnn.param"
+        export_ncnn(network, ExportHeader(weights, network.size_multiple, False, "fp32"), files["ncnn"])
     return files, size
 
 
@@ -122,11 +125,8 @@ def measure_forms(
 
 def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str) -> dict[str, Callable[[], object]]:
     """Return the passes of one form, in the process that it has to itself."""
-    network: DepthNetwork
-    if file.suffix == ".onnx":
-        network = OnnxNetwork(file, "cpu")
-    else:
-        network = load_depth_network(file)[0]
+    network, _ = open_network(file, "cpu")
+    if not isinstance(network, ExportedNetwork):
         (convolve_plainly if name == REFERENCE else make_fast)(network)
     network.to(place)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, parse_json
 
 FILE = "performance.json"
 
@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):

@@ -44,6 +44,8 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "ncnn": "ncnn",
+    "pnnx": "ncnn",
     "ray": "cluster",
 }
 """Module of an optional library → the extra that installs it."""

@@ -14,34 +14,38 @@ from torch import Tensor
 
 from semdepth.apps.predict_inputs import find_images
 from semdepth.inference.export import OPSET, Difference, export_onnx, export_torch, sized_header
+from semdepth.inference.ncnn_model import companions, export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.inference.quantise import calibration_images
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError, logger
 
-SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
+SUFFIX = {"onnx": ".onnx", "ncnn": ".ncnn.param", "torch": ".pt2"}
 
 
 def export(
-    weights: Path, out: Path | None = None, format: Literal["onnx", "torch"] = "onnx",
+    weights: Path, out: Path | None = None, format: Literal["onnx", "ncnn", "torch"] = "onnx",
     precision: Literal["fp32", "fp16", "int8"] = "fp32", size: str | None = None, calibrate: Path | None = None,
     images: int = 64,
 ) -> None:  # fmt: skip
-    """Write a network for deployment: an ONNX file that runs without torch, or a torch.export program.
+    """Write a network for deployment: an ONNX file or an ncnn model that runs without torch, or a torch.export program.
 
     The file takes image (B, 3, H, W), RGB in [0, 1], any B, and gives disparity (B, 1, H, W), 1 / depth, and class logits
     (B, C, H, W) if the network has a segmentation branch. It carries the image size, depth range, classes and intrinsics of
     the weights; semdepth.load("model.onnx") and every command that takes weights read it. Before the file takes its name
     its outputs are compared with the network's: fp32 must agree within 1e-3 everywhere, else nothing is written.
 
+    ncnn is the fastest on the processors that were measured, and made for phones and boards: three files, NAME.ncnn.param, .bin
+    and .json, of fixed size, one image at a time.
+
     fp16 halves the file (for GPUs and browsers; processors gain nothing). int8 needs images to find its ranges from, of
     the kind that it will see.
 
     Args:
         weights: A run folder (its best weights) or a .safetensors file.
-        out: The file to write; none: model.onnx or model.pt2.
-        format: onnx; or torch: a program for torch.export.load.
+        out: The file to write; none: model.onnx, model.ncnn.param or model.pt2.
+        format: onnx; ncnn; or torch: a program for torch.export.load.
         precision: Of the arithmetic: fp32, fp16, int8. Inputs and outputs are float32 always.
         size: Height x width of the images, e.g. 192x640; dynamic: any multiples of the network's stride; none: as trained.
         calibrate: int8: folder of images.
@@ -49,21 +53,23 @@ def export(
 
     Examples:
         semdepth export RUN --out model.onnx                  # runs without torch
-        semdepth export RUN --out fp16.onnx --precision fp16  # half the size
         semdepth export RUN --out int8.onnx --precision int8 --calibrate DRIVE/image_02/data
         semdepth export RUN --out any.onnx --size dynamic     # images of any size
+        semdepth export RUN --out model.ncnn.param --format ncnn
     """
     out = out or Path(f"model{SUFFIX[format]}")
-    if out.suffix != SUFFIX[format]:
+    if not out.name.endswith(SUFFIX[format]):
         raise InputError(f"{out}: a file of --format {format} must be called {out.stem}{SUFFIX[format]}")
-    if format == "torch" and precision != "fp32":
-        raise InputError(f"--format torch writes fp32, not {precision}; use --format onnx")
+    if format != "onnx" and precision != "fp32":
+        raise InputError(f"--format {format} writes fp32, not {precision}; use --format onnx")
+    if format == "ncnn" and size == "dynamic":
+        raise InputError("--format ncnn writes a fixed --size, not dynamic; use --format onnx")
     if (precision == "int8") != (calibrate is not None):
         raise InputError("--precision int8 and --calibrate FOLDER belong together; give both or neither")
     if images < 1:
         raise InputError(f"images {images}: must be at least 1")
     path = find_weights(weights)
-    if path.suffix in SUFFIX.values():
+    if path.name.endswith(tuple(SUFFIX.values())):
         raise InputError(f"{path}: is an export already; give the run folder or .safetensors file that it came from")
     network, trained = load_depth_network(path)
     trained_hw = trained_size(path, network, trained)
@@ -75,6 +81,9 @@ def export(
     if format == "torch":
         with console.status("exporting"):
             found = export_torch(network, header, out)
+    elif format == "ncnn":
+        with console.status("exporting"):
+            found = export_ncnn(network, header, out)
     elif calibrate is None:
         with console.status("exporting"):
             found = export_onnx(network, header, out)
@@ -119,7 +128,9 @@ def summary(out: Path, header: ExportHeader, found: Difference, format: str) -> 
     """Return what was written, and how far it is from the network."""
     height, width = header.weights.extra["image_size"]
     shape = f"multiples of {header.size_multiple}, made for {width}×{height}" if header.dynamic else f"{width}×{height}"
-    kind = f"ONNX opset {OPSET}" if format == "onnx" else "torch.export"
+    kind = {"onnx": f"ONNX opset {OPSET}", "ncnn": "ncnn", "torch": "torch.export"}[format]
+    files = [out, *companions(out)] if format == "ncnn" else [out]
+    size, batch = sum(file.stat().st_size for file in files), "one image at a time" if format == "ncnn" else "any batch"
     differs = f"within {found.largest:.1e} of the network (mean {found.mean:.1e}), relative"
     precision: Precision = header.precision
-    return f"{kind}, {precision}, {shape}, any batch, {out.stat().st_size / 1e6:.1f} MB, {differs}: {out}"
+    return f"{kind}, {precision}, {shape}, {batch}, {size / 1e6:.1f} MB, {differs}: {out}"

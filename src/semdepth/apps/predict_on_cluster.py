@@ -19,7 +19,7 @@ from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.files import whole_file
 from semdepth.inference.outputs import NEED_CAMERA, SUFFIXES, write_prediction
 from semdepth.inference.predictor import Predictor, find_weights, load
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, parse_json
 from semdepth.structures import Prediction
 
 RECORD = "predictions.json"
@@ -111,7 +111,7 @@ def claim(out: Path, work: PredictWork, inputs: Sequence[str]) -> None:
     record = json.loads(json.dumps(kept | {"inputs": [str(Path(text).absolute()) for text in inputs]}))
     path = out / RECORD
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        found = parse_json(path.read_text(encoding="utf-8")) if path.exists() else None
     except (OSError, ValueError):
         found = {}
     if found == record:

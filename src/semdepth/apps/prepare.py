@@ -15,7 +15,7 @@ from semdepth.data.frame_selection import MotionConfig
 from semdepth.data.lens import Lens, choose_framing, choose_lens
 from semdepth.data.prepare import PreparedSet, whole_folder, write_frames
 from semdepth.movie import Movie, open_movie
-from semdepth.runtime import InputError, logger
+from semdepth.runtime import InputError, logger, parse_json
 
 RECIPE = "recipe.yaml"
 RECORD = "prepare.json"
@@ -165,7 +165,7 @@ def _done_before(out: Path, settings: dict[str, Any]) -> list[str] | None:
     if not record.exists():
         return None
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = parse_json(record.read_text(encoding="utf-8"))
         same, report = found["settings"] == json.loads(json.dumps(settings)), [str(line) for line in found["report"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: cannot be read ({error}); delete the folder or give another --out") from None

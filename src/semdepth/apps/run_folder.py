@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,7 +11,7 @@ import yaml
 
 from semdepth.inference.predictor import find_weights
 from semdepth.models.weights import WeightsHeader, read_header
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, parse_json, require_file
 
 CONFIG, EVALUATION = "config.yaml", "evaluation.json"
 
@@ -80,7 +79,7 @@ def portable(value: Any) -> Any:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(require_file(path, "evaluation").read_text(encoding="utf-8"))
+        found = parse_json(require_file(path, "evaluation").read_text(encoding="utf-8"))
         if all(isinstance(found[key], kind) for key, kind in _EVALUATION.items()):
             return dict(found)
     except (ValueError, KeyError, TypeError):

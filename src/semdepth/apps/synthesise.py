@@ -42,7 +42,6 @@ def synthesise(
         semdepth synthesise worlds/mine/val --split val --drives 2  # streets that train never shows
         semdepth synthesise worlds/foreign --split foreign          # another style and camera
         semdepth synthesise worlds/varied --world.style varied      # every drive looks its own way
-        semdepth synthesise worlds/test2 --split test --first 60 --drives 60  # test drives 60 to 119, others than the first 60
     """
     chosen = str(choose_device(device))
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -20,7 +20,6 @@ The lower quarter of every frame is left out: it shows the car's bonnet, which m
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from bisect import bisect_left
@@ -44,7 +43,7 @@ from semdepth.data.records import (
     neighbours,
 )
 from semdepth.images import IMAGE_SUFFIXES
-from semdepth.runtime import InputError, require_file, require_folder
+from semdepth.runtime import InputError, parse_json, require_file, require_folder
 
 DOWNLOAD = "give the folder that holds leftImg8bit_sequence and camera (cityscapes-dataset.com/downloads)"
 SPLITS = ("train", "val", "test")
@@ -143,8 +142,8 @@ def read_camera(path: str | Path) -> tuple[npt.NDArray[np.float64], float]:
     """
     path = require_file(path, "camera file")
     try:
-        camera = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        camera = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError:
         raise InputError(f"{path}: camera file is no JSON; unpack camera_trainvaltest.zip again") from None
     fx, fy, u0, v0 = (_number(camera, "intrinsic", key, path) for key in ("fx", "fy", "u0", "v0"))
     baseline = _number(camera, "extrinsic", "baseline", path)

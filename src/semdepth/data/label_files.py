@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from semdepth.data.pseudo_labels import Segmentation, Segmenter
 from semdepth.images import read_confidence, read_image, read_labels
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, parse_json
 from semdepth.visualise import write_png
 
 RECORD = "segmenter.json"
@@ -227,14 +227,14 @@ def _owner(folder: Path) -> str | None:
     record = folder / RECORD
     if record.exists():
         with suppress(OSError, ValueError, TypeError, KeyError):
-            return str(json.loads(record.read_text(encoding="utf-8"))["identity"])
+            return str(parse_json(record.read_text(encoding="utf-8"))["identity"])
         return ""
     return "" if next((folder / "data").glob("*.png"), None) is not None else None
 
 
 def _owner_name(folder: Path) -> str:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        return str(json.loads((folder / RECORD).read_text(encoding="utf-8"))["segmenter"])
+        return str(parse_json((folder / RECORD).read_text(encoding="utf-8"))["segmenter"])
     return "unknown origin"
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from semdepth.data.records import FrameRecord, LabelKind
 from semdepth.data.video import FrameDataset
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, parse_json, require_file
 
 VERSION = 2
 """Raised when the layout changes; a reader takes no other."""
@@ -81,7 +81,7 @@ def read_header(root: Path, kind: Kind) -> Header:
     path = require_file(root / HEADER[kind], f"header of prepared {kind}")
     again = f"write it again with `semdepth cache`{' --shards' if kind == 'shards' else ''}"
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        found: dict[str, Any] = parse_json(path.read_bytes())
         version, digest = found["version"], found.pop("sha256")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: is no header of prepared {kind}, or damaged; {again}") from None

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from semdepth.data.prepared import DataFile, Header, ToLearnFrom, check_asked, check_size, damaged, read_header
 from semdepth.data.records import LabelKind
 from semdepth.images import as_rgb
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, parse_json
 from semdepth.structures import FrameBatch, stack_frames
 
 POOL = 4
@@ -66,7 +65,7 @@ class Shard:
     def record(self, number: int) -> FrameBatch:
         """Return a record as a batch with B = 1."""
         members = self._records[number]
-        about = json.loads(members["json"])
+        about = parse_json(members["json"])
         target, *sources = (self._frame(key) for key in about["frames"])
         motion = about.get("source_from_target")
         optional = {

@@ -109,7 +109,7 @@ def export_onnx(
     samples = check_images(size, network.size_multiple, header.dynamic)
     with whole_file(out) as temporary:
         _write(model, replace(header, precision="fp32"), temporary)
-        found = _require_close(network, OnnxNetwork(temporary, "cpu"), samples, "fp32")
+        found = require_close(network, OnnxNetwork(temporary, "cpu"), samples, "fp32")
         if header.precision == "fp16":
             model = to_fp16(model, kept)
         elif header.precision == "int8":
@@ -117,7 +117,7 @@ def export_onnx(
             model = to_int8(temporary, kept, _keeping(calibration, samples))
         if header.precision != "fp32":
             _write(model, header, temporary)
-            found = _require_close(network, OnnxNetwork(temporary, "cpu"), samples, header.precision)
+            found = require_close(network, OnnxNetwork(temporary, "cpu"), samples, header.precision)
     return found
 
 
@@ -131,7 +131,7 @@ def export_torch(network: DepthNetwork, header: ExportHeader, out: Path) -> Diff
     with whole_file(out) as temporary:
         torch.export.save(program, temporary, extra_files={"semdepth.json": json.dumps(metadata_of(header))})
         module = torch.export.load(temporary).module()
-        return _require_close(network, module, check_images(size, network.size_multiple, header.dynamic), "fp32")
+        return require_close(network, module, check_images(size, network.size_multiple, header.dynamic), "fp32")
 
 
 def make_graph(network: DepthNetwork, size: tuple[int, int], dynamic: bool) -> Any:
@@ -190,6 +190,22 @@ def measure_difference(network: DepthNetwork, other: nn.Module, images: Iterable
     return Difference(largest, sum(means) / len(means))
 
 
+def require_close(network: DepthNetwork, other: nn.Module, images: Iterable[Tensor], precision: str) -> Difference:
+    """Return how far an export is from its network; see ``measure_difference``.
+
+    Raises:
+        InputError: if that is more than ``LIMITS`` allow for its precision.
+    """
+    found = measure_difference(network, other, images)
+    differs = found.largest if precision == "fp32" else found.mean
+    if not differs <= LIMITS[precision]:  # also NaN
+        raise InputError(
+            f"the {precision} export differs from its network by {differs:.2g} (relative; at most {LIMITS[precision]:g} "
+            "is allowed) and was not kept; try another --precision, --size or version of torch"
+        )
+    return found
+
+
 def _size_of(header: WeightsHeader) -> tuple[int, int]:
     height, width = header.extra["image_size"]
     return int(height), int(width)
@@ -201,17 +217,6 @@ def _keeping(images: Iterable[Tensor], kept: list[Tensor], count: int = 4) -> It
         if len(kept) < count:
             kept.append(image)
         yield image
-
-
-def _require_close(network: DepthNetwork, other: nn.Module, images: Iterable[Tensor], precision: str) -> Difference:
-    found = measure_difference(network, other, images)
-    differs = found.largest if precision == "fp32" else found.mean
-    if not differs <= LIMITS[precision]:  # also NaN
-        raise InputError(
-            f"the {precision} export differs from its network by {differs:.2g} (relative; at most {LIMITS[precision]:g} "
-            "is allowed) and was not kept; try another --precision, --size or version of torch"
-        )
-    return found
 
 
 def _program(network: DepthNetwork, size: tuple[int, int], dynamic: bool) -> torch.export.ExportedProgram:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from semdepth.labels import CLASSES
 from semdepth.models.weights import WeightsHeader, header_entry, parse_header
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, parse_json, require_file
 
 Precision = Literal["fp32", "fp16", "int8"]
 IMAGE, DISPARITY, LOGITS = "image", "disparity", "logits"
@@ -23,7 +23,8 @@ IMAGE, DISPARITY, LOGITS = "image", "disparity", "logits"
 MAX_BYTES = 2**31 - 1
 """protobuf's own limit; larger models need files beside them, which semdepth never writes."""
 EXPORT_VERSION = 1
-_KEY = "semdepth"
+HEADER_KEY = "semdepth"
+"""The entry of the metadata that semdepth itself reads."""
 _METADATA_PROPS = 14
 """Field of ModelProto in onnx.proto; each entry has its key in field 1 and its value in field 2."""
 
@@ -63,7 +64,7 @@ def metadata_of(header: ExportHeader) -> dict[str, str]:
         "precision": header.precision,
         "version": header.weights.package_version,
     }
-    return {_KEY: json.dumps(own)} | {key: json.dumps(value) for key, value in shown.items() if value is not None}
+    return {HEADER_KEY: json.dumps(own)} | {key: json.dumps(value) for key, value in shown.items() if value is not None}
 
 
 def read_export_header(path: Path) -> ExportHeader:
@@ -72,11 +73,20 @@ def read_export_header(path: Path) -> ExportHeader:
     Raises:
         InputError: if it is missing, damaged, foreign, over 2 GB, or of a newer format.
     """
-    entry = _read_metadata(path).get(_KEY)
+    entry = _read_metadata(path).get(HEADER_KEY)
     if entry is None:
         raise InputError(f"{path}: ONNX, but not from semdepth (no header); use a file that semdepth export wrote")
+    return parse_export_header(path, entry)
+
+
+def parse_export_header(path: Path, entry: str) -> ExportHeader:
+    """Return what the entry ``semdepth`` of ``metadata_of`` says.
+
+    Raises:
+        InputError: naming ``path``, if the entry is damaged or of a newer format.
+    """
     try:
-        raw = json.loads(entry)
+        raw = parse_json(entry)
         if raw["export_version"] > EXPORT_VERSION:
             raise InputError(f"{path}: export format {raw['export_version']} is newer than this semdepth; upgrade it")
         if raw["precision"] not in ("fp32", "fp16", "int8") or not isinstance(raw["dynamic"], bool):

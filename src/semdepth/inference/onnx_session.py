@@ -5,23 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from semdepth.hub import first_line
+from semdepth.inference.exported import ExportedNetwork, Maps
 from semdepth.inference.onnx_file import DISPARITY, IMAGE, LOGITS, read_export_header
-from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError, choose_device
-from semdepth.structures import NetworkOutput
 
 
-class OnnxNetwork(DepthNetwork):
-    """A depth network whose forward pass ONNX Runtime runs.
+class OnnxNetwork(ExportedNetwork):
+    """A depth network that ONNX Runtime runs."""
 
-    It has the configuration and the call of a ``DepthNetwork``, which is all that prediction and judging use, and none of
-    its layers: it can be neither trained nor saved. Only the finest scale is given.
-    """
+    engine, form = "ONNX Runtime", "ONNX"
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         """Open an exported file.
@@ -34,52 +29,17 @@ class OnnxNetwork(DepthNetwork):
             InputError: if the device is not there, or the file is missing, damaged, foreign or of a newer format.
             ModuleNotFoundError: if onnxruntime is not installed (the extra ``onnx``).
         """
-        nn.Module.__init__(self)
-        self.path = path
-        self.header = read_export_header(path)
-        self.config = self.header.weights.config
+        super().__init__(path, read_export_header(path))
         self.session = _open_session(path, choose_device(device).type)
         outputs = [output.name for output in self.session.get_outputs()]
         expected = [DISPARITY] if self.config.fusion == "depth-only" else [DISPARITY, LOGITS]
         if outputs != expected or [value.name for value in self.session.get_inputs()] != [IMAGE]:
             raise InputError(f"{path}: its graph does not fit its own description; export it again")
-        # Callers ask a network's parameters on which device its images are wanted: those of a session come from the CPU.
-        self.placeholder = nn.Parameter(torch.empty(0), requires_grad=False)
 
-    @property
-    def size_multiple(self) -> int:
-        """What H and W of the images must be multiples of (and at least twice)."""
-        return self.header.size_multiple
-
-    def forward(self, images: Tensor) -> NetworkOutput:
-        """Predict.
-
-        Args:
-            images: (B, 3, H, W) RGB in [0, 1]; H and W those of the file or, if it is dynamic, multiples of
-                ``size_multiple``, at least twice that.
-
-        Raises:
-            InputError: for other sizes, or if the graph turns out damaged.
-        """
-        height, width = images.shape[2:]
-        fixed = tuple(self.header.weights.extra["image_size"])
-        if not self.header.dynamic and (height, width) != fixed:
-            raise InputError(f"image of {width}×{height}: this ONNX model was exported for {fixed[1]}×{fixed[0]} only")
-        multiple = self.size_multiple
-        if height % multiple or width % multiple or min(height, width) < 2 * multiple:
-            raise InputError(
-                f"image of {width}×{height}: the ONNX model takes multiples of {multiple} from {2 * multiple} up"
-            )
-        try:
-            values = self.session.run(None, {IMAGE: np.ascontiguousarray(images.float().cpu().numpy())})
-        except Exception as error:  # as in ``_open_session``: a damaged graph may show only when it is run
-            raise InputError(
-                f"{self.path}: ONNX Runtime cannot run it ({first_line(error)}); if it is damaged, export it again"
-            ) from None
-        disparity, *logits = (torch.from_numpy(value).to(images.device) for value in values)
-        near, far = 1.0 / self.config.min_depth, 1.0 / self.config.max_depth
-        sigma = ((disparity - far) / (near - far)).clamp(0.0, 1.0)
-        return NetworkOutput((sigma,), (logits[0],) if logits else None)
+    def run(self, images: Maps) -> list[Maps]:
+        """Run the session."""
+        values: list[Maps] = self.session.run(None, {IMAGE: images})
+        return values
 
 
 def _open_session(path: Path, device: str) -> Any:

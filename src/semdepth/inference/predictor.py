@@ -18,6 +18,7 @@ from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.hub import fetch, hub_address
 from semdepth.images import as_rgb, read_image
 from semdepth.inference.box import boxed
+from semdepth.inference.exported import ExportedNetwork
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
 from semdepth.models.folding import make_fast
 from semdepth.models.network import DepthNetwork
@@ -31,7 +32,7 @@ WEIGHTS = ("best.safetensors", "weights.safetensors")
 """Files of a run folder that prediction looks for, in this order."""
 
 
-ONNX, PROGRAM = ".onnx", ".pt2"
+ONNX, NCNN, PROGRAM = ".onnx", ".param", ".pt2"
 """Suffixes of what ``semdepth export`` writes."""
 
 
@@ -161,8 +162,9 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
 
     Args:
         path_or_hub_id: None: the weights in the box; the name of others in the box (``box.NAMES``); a run folder (its best
-            weights, else its last); a ``.safetensors`` file that semdepth wrote, or an ``.onnx`` file that it exported, which
-            ONNX Runtime runs; or a model on the hub, ``hf://owner/name[@revision][/file]``, which ``semdepth push`` wrote.
+            weights, else its last); a ``.safetensors`` file that semdepth wrote, or an ``.onnx`` or ``.ncnn.param`` file that it
+            exported, which ONNX Runtime or ncnn runs; or a model on the hub, ``hf://owner/name[@revision][/file]``, which
+            ``semdepth push`` wrote.
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
 
@@ -172,8 +174,8 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
     """
     path = find_weights(boxed(path_or_hub_id))
     network, header = open_network(path, device)
-    if path.suffix == ONNX:
-        device = "cpu"  # where its tensors are; the session has its own device
+    if path.suffix in (ONNX, NCNN):
+        device = "cpu"  # where its tensors are; the engine has its own device
     else:
         make_fast(network)
     intrinsics = trained_intrinsics(path, header)
@@ -181,7 +183,7 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
 
 
 def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, WeightsHeader]:
-    """Return the network of a ``.safetensors`` file or an exported ``.onnx`` file, and what the file says about itself.
+    """Return the network of a ``.safetensors``, or an exported ``.onnx`` or ``.ncnn.param`` file, and what it says about itself.
 
     Raises:
         InputError: if the file is missing, damaged or not ours.
@@ -190,11 +192,17 @@ def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, Weight
         raise InputError(
             f"{path}: a torch.export program is for torch.export.load in your own code; give the run folder, weights or ONNX"
         )
-    if path.suffix != ONNX:
-        return load_depth_network(path)
-    from semdepth.inference.onnx_session import OnnxNetwork
+    network: ExportedNetwork
+    if path.suffix == ONNX:
+        from semdepth.inference.onnx_session import OnnxNetwork
 
-    network = OnnxNetwork(path, device)
+        network = OnnxNetwork(path, device)
+    elif path.suffix == NCNN:
+        from semdepth.inference.ncnn_model import NcnnNetwork
+
+        network = NcnnNetwork(path)
+    else:
+        return load_depth_network(path)
     return network, network.header.weights
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.network import DepthNetwork, NetworkConfig, assemble
 from semdepth.models.pose_net import PoseNetwork
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, parse_json, require_file
 
 FORMAT_VERSION = 1
 WIDEST = 8192
@@ -200,7 +200,7 @@ def parse_header(path: Path, entry: str) -> WeightsHeader:
         InputError: if it is damaged, or of a newer format.
     """
     try:
-        raw = json.loads(entry)
+        raw = parse_json(entry)
         version = raw["format_version"]
         if not isinstance(version, int):
             raise TypeError("format_version is no number")
@@ -234,7 +234,7 @@ def _config(raw: dict[str, Any]) -> NetworkConfig:
         raise ValueError(f"decoder_channels {str(widths)[:80]}")
     unknown = sorted(set(raw) - {f.name for f in fields(NetworkConfig)})
     if unknown:
-        raise ValueError(f"unknown field {unknown[0]}")
+        raise ValueError(f"unknown field {unknown[0][:80]}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     return NetworkConfig(**values)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, parse_json
 
 from .drive import Drive, Split, render_drive, world_seed
 from .label_noise import DEFAULT_NOISE, LabelNoiseConfig, corrupt_labels
@@ -161,7 +161,7 @@ def _check_settings(date: Path, settings: dict[str, Any]) -> None:
         return
     mend = "delete the folder or give another"
     try:
-        found = json.loads((date / SETTINGS).read_text(encoding="utf-8"))
+        found = parse_json((date / SETTINGS).read_text(encoding="utf-8"))
         there = {name: found.get(name) for name in settings.keys() | found.keys()}
     except FileNotFoundError:
         raise InputError(

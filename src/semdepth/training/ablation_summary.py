@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from semdepth.evaluation.bootstrap import paired_bootstrap
 from semdepth.evaluation.metrics import METRICS, Float64
 from semdepth.evaluation.report import markdown_table
 from semdepth.evaluation.strata import MEASURES
-from semdepth.runtime import InputError, require_file
+from semdepth.runtime import InputError, parse_json, require_file
 from semdepth.training.ablation import BASELINE
 
 HEADINGS = {
@@ -55,7 +54,7 @@ def read_run(path: Path) -> FinishedRun:
         InputError: if the file is missing or no such file.
     """
     try:
-        found = json.loads(require_file(path, "evaluation").read_text(encoding="utf-8"))
+        found = parse_json(require_file(path, "evaluation").read_text(encoding="utf-8"))
         rows, segmentation = found["rows"], found["segmentation"] or {}
         groups = tuple(row["group"] for row in rows)
         known = found["mean"] | found["measures"] | segmentation

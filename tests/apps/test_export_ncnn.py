@@ -1,0 +1,191 @@
+"""``semdepth export --format ncnn`` from end to end, and what damaged models of it say."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import ncnn
+import numpy as np
+import pytest
+import torch
+
+import semdepth
+from semdepth.apps.cli import main
+from semdepth.inference import ncnn_model
+from semdepth.inference.ncnn_model import NcnnNetwork, companions, read_ncnn_header
+from semdepth.runtime import InputError
+
+from .conftest import EXPORT_CAMERA
+from .test_bad_input import complaint
+
+FILES = {"model.ncnn.param", "model.ncnn.bin", "model.ncnn.json"}
+
+
+@pytest.fixture(scope="module")
+def model(export_folder: Path) -> Path:
+    out = export_folder / "ncnn" / "model.ncnn.param"
+    assert main(["export", str(export_folder / "both.safetensors"), f"--out={out}", "--format=ncnn"]) == 0
+    return out
+
+
+def test_a_loaded_model_predicts_what_its_weights_do(export_folder: Path, model: Path) -> None:
+    assert {path.name for path in model.parent.iterdir()} == FILES
+    image = export_folder / "images" / "0.png"
+    expected = semdepth.load(export_folder / "both.safetensors", "cpu").predict(image, flip=True)
+    predictor = semdepth.load(model)
+    found = predictor.predict(image, flip=True)
+    assert np.allclose(found.depth, expected.depth, rtol=1e-3)
+    assert np.mean(found.labels == expected.labels) > 0.99
+    assert np.allclose(found.uncertainty, expected.uncertainty, atol=1e-3)
+    assert predictor.image_size == (64, 96)
+    assert np.allclose(predictor.intrinsics, EXPORT_CAMERA)
+
+
+def test_several_images_at_once_and_the_command(export_folder: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ["predict", str(export_folder / "images"), "--weights", str(model), f"--out={tmp_path}"]
+    assert main([*arguments, "--batch=3", "--save=depth_npy"]) == 0
+    expected = semdepth.load(export_folder / "both.safetensors", "cpu")
+    for image in sorted((export_folder / "images").iterdir()):
+        assert np.allclose(
+            np.load(next(tmp_path.rglob(f"{image.stem}*.npy"))), expected.predict(image).depth, rtol=1e-3
+        )
+
+
+def test_ncnn_alone_reads_the_files(model: Path) -> None:
+    """As a phone does: no torch, no semdepth, the names and ranges of docs/deployment.md."""
+    net = ncnn.Net()
+    assert net.load_param(str(model)) == 0
+    assert net.load_model(str(companions(model)[0])) == 0
+    facts = json.loads(companions(model)[1].read_text())
+    height, width = facts["image_size"]
+    nearest, farthest = facts["depth_range"]
+    with net.create_extractor() as extractor:
+        extractor.input("in0", ncnn.Mat(np.random.default_rng(0).random((3, height, width), dtype=np.float32)).clone())
+        disparity, logits = (np.array(extractor.extract(name)[1]) for name in ("out0", "out1"))
+    assert disparity.shape == (1, height, width)
+    assert logits.shape == (len(facts["classes"]), height, width)
+    assert 1 / farthest - 1e-6 <= disparity.min() <= disparity.max() <= 1 / nearest + 1e-6
+
+
+def test_another_size_says_which_it_takes(model: Path) -> None:
+    with pytest.raises(InputError, match="this ncnn model was exported for 96×64 only"):
+        NcnnNetwork(model)(torch.rand(1, 3, 64, 128))
+
+
+def np_image(height: int, width: int):
+    import torch
+
+    return torch.rand(1, 3, height, width)
+
+
+def cut_weights(param: Path) -> None:
+    weights = companions(param)[0]
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def other_graph(param: Path) -> None:
+    param.write_text(param.read_text().replace("Sigmoid", "TanH"))
+
+
+def no_description(param: Path) -> None:
+    companions(param)[1].unlink()
+
+
+def no_json(param: Path) -> None:
+    companions(param)[1].write_text("[1, 2")
+
+
+def foreign_json(param: Path) -> None:
+    companions(param)[1].write_text("[1, 2]")
+
+
+def newer(param: Path) -> None:
+    description = companions(param)[1]
+    facts = json.loads(description.read_text())
+    facts["semdepth"]["export_version"] = 9
+    description.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (cut_weights, "model.ncnn.bin: is damaged, or of another export than model.ncnn.json"),
+        (other_graph, "model.ncnn.param: is damaged"),
+        (no_description, "model.ncnn.json"),
+        (no_json, "is no description by semdepth export"),
+        (foreign_json, "is no description by semdepth export"),
+        (newer, "newer than this semdepth"),
+    ],
+)
+def test_damaged_models_are_one_line(
+    damage: Callable[[Path], None], says: str, export_folder: Path, model: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = shutil.copytree(model.parent, tmp_path / "copy")
+    damage(folder / model.name)
+    images = str(export_folder / "images")
+    assert says in complaint(["predict", images, "--weights", str(folder / model.name)], capsys)
+
+
+def test_an_export_that_differs_is_not_kept(
+    export_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert = ncnn_model._convert
+
+    def broken(*given: object) -> tuple[Path, ...]:
+        files = convert(*given)  # type: ignore[arg-type]
+        weights = np.fromfile(files[1], dtype=np.float32)
+        (weights * 1.05).tofile(files[1])
+        return files
+
+    monkeypatch.setattr(ncnn_model, "_convert", broken)
+    out = tmp_path / "model.ncnn.param"
+    arguments = ["export", str(export_folder / "depth.safetensors"), f"--out={out}", "--format=ncnn"]
+    assert "differs from its network" in complaint(arguments, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--out=model.param"], "must be called model.ncnn.param"),
+        (["--precision=fp16"], "--format ncnn writes fp32"),
+        (["--size=dynamic"], "writes a fixed --size"),
+        (["--out=file/model.ncnn.param"], "cannot be written"),
+    ],
+)
+def test_bad_options_are_one_line(
+    arguments: list[str], says: str, export_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, model: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    monkeypatch.setattr(ncnn_model, "_convert", lambda *_: _copied(model, tmp_path / "made"))  # the slow step
+    weights = str(export_folder / "both.safetensors")
+    assert says in complaint(["export", weights, "--format=ncnn", *arguments], capsys)
+    assert not list(tmp_path.glob("*.ncnn.*"))
+
+
+def _copied(model: Path, folder: Path) -> tuple[Path, Path, Path]:
+    copy = shutil.copytree(model.parent, folder) / model.name
+    return (copy, *companions(copy))
+
+
+def test_a_network_that_cannot_be_converted_says_so(
+    export_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pnnx.EXEC_PATH", "/bin/false")
+    arguments = ["export", str(export_folder / "depth.safetensors"), f"--out={tmp_path / 'm.ncnn.param'}"]
+    assert "cannot be converted to ncnn" in complaint([*arguments, "--format=ncnn"], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_are_not_exported_again(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is an export already" in complaint(["export", str(model)], capsys)
+
+
+def test_the_description_comes_back_as_it_went(model: Path) -> None:
+    header = read_ncnn_header(model)
+    assert header.weights.config.fusion == "ssfa"
+    assert (header.precision, header.dynamic) == ("fp32", False)
