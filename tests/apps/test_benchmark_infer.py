@@ -21,14 +21,14 @@ def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["benchmark", "infer", f"--weights={tmp_path / 'w.safetensors'}", *more]) == 0
     found = json.loads((tmp_path / "performance.json").read_text())
     assert found["load"] == {"ratio": 4.0}
-    forms = {"torch, as trained", "torch, as loaded", "ONNX fp32", "ONNX int8", "ncnn"}
+    forms = {"torch as trained", "torch as loaded", "ONNX fp32", "ONNX int8", "ncnn"}
     for key, form in (("infer_cpu", "ncnn"), ("infer_cpu_int8", "ONNX int8")):
         row = found[key]
-        assert set(row["all"]) == forms | {f"{name}, batch 2" for name in forms}
+        assert set(row["all"]) == forms | {f"{name}, {mode} of 2" for name in forms for mode in ("stream", "batch")}
         assert row["unit"] == "ms"
-        assert row["ours"] == pytest.approx(row["all"][form], rel=0.01)
+        assert row["ours"] == pytest.approx(row["all"][f"{form}, stream of 2"], rel=0.01)
         assert row["ratio"] == pytest.approx(row["reference"] / row["ours"], rel=0.02)
-    assert "| ONNX int8, batch 2 |" in capsys.readouterr().out
+    assert "| ONNX int8, batch of 2 |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--rounds=0", "--batch=0"])

@@ -71,7 +71,7 @@ def benchmark(
         device: scale, infer, train, render: where it runs: auto, cpu, cuda, mps.
         calibrate: infer: folder of images for the ranges of int8; none: made-up ones, good for its speed alone.
         rounds: infer, train, load, evaluate, render: how often everybody has a turn.
-        batch: infer: images in a pass, beside passes of a single one. train: triplets in a step.
+        batch: infer: images one after the other, and in one pass, beside a single one. train: triplets in a step.
         variant: train: full: measure the full method (segmentation, SSFA, ranking), too.
         encoder: train: of the depth and pose networks.
 

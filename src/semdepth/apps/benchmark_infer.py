@@ -27,7 +27,7 @@ from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.runtime import InputError, choose_device
 
-REFERENCE, LOADED = "torch, as trained", "torch, as loaded"
+REFERENCE, LOADED = "torch as trained", "torch as loaded"
 """A network as training leaves it, and as ``semdepth.load`` makes it ready."""
 SIZE = (192, 640)
 WARM_UP = 2
@@ -43,7 +43,8 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         weights: a run folder or .safetensors file; None: ResNet-18 for 640×192, depth only, random.
         calibrate: folder of images for the 8-bit form; None: made-up images, good for its speed alone.
         rounds: how often everybody has a turn.
-        batch: images in a pass, for the forms ``batch N`` beside the single image; 1: none of those.
+        batch: images one after the other in the forms ``stream of N``, and in one pass in ``batch of N``, beside the single
+            image, before which others had the processor; 1: none of those.
         device: auto, cpu, cuda, mps. Elsewhere than on the CPU only torch's own forms are measured.
         out: folder of performance.json.
 
@@ -61,15 +62,17 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         files, size = export_forms(path, calibrate, place, Path(folder))
         times = measure_forms({REFERENCE: path, LOADED: path} | files, batch, size, place, rounds)
     names = {"infer_cpu": "ncnn", "infer_cpu_int8": "ONNX int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
+    mode = f", stream of {batch}" if batch > 1 else ""  # as a video is predicted
     for key, name in names.items():
         spread = {form: [round(min(values), 2), round(max(values), 2)] for form, values in times.items()}
         medians = {form: round(statistics.median(values), 2) for form, values in times.items()}
         written = record(
             key,
-            statistics.median(times[name]),
-            statistics.median(times[REFERENCE]),
+            statistics.median(times[name + mode]),
+            statistics.median(times[REFERENCE + mode]),
             "ms",
             out=out,
+            mode=mode.strip(", ") or "single image",
             all=medians,
             spread=spread,
             threads=torch.get_num_threads(),
@@ -106,7 +109,8 @@ def measure_forms(
 ) -> dict[str, list[float]]:
     """Return the milliseconds an image of every form in every round, after ``WARM_UP`` rounds that do not count.
 
-    Every form has a process of its own, and takes a pass of a single image and, with ``batch`` above 1, one of so many.
+    Every form has a process of its own, and takes a pass of a single image and, with ``batch`` above 1, as many such passes one
+    after the other, and one of so many images.
     """
     with ExitStack() as stack:
         rivals = {
@@ -117,7 +121,8 @@ def measure_forms(
         }
         runs = {name: partial(rival.turn, "single") for name, rival in rivals.items()}
         if batch > 1:
-            runs |= {f"{name}, batch {batch}": partial(rival.turn, "batch") for name, rival in rivals.items()}
+            for mode in ("stream", "batch"):
+                runs |= {f"{name}, {mode} of {batch}": partial(rival.turn, mode) for name, rival in rivals.items()}
         turns = take_turns(runs, rounds, warm_up=WARM_UP, clock=lambda run, _: run())
     images = {name: 1 if name in forms else batch for name in runs}
     return {name: [1e3 * seconds / images[name] for seconds in walls] for name, walls in turns.wall.items()}
@@ -130,20 +135,21 @@ def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str
         (convolve_plainly if name == REFERENCE else make_fast)(network)
     network.to(place)
 
-    def passing(images: int) -> Callable[[], object]:
+    def passing(images: int, times: int = 1) -> Callable[[], object]:
         image = torch.rand(images, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
-        return torch.inference_mode()(lambda: network(image))
+        return torch.inference_mode()(lambda: [network(image) for _ in range(times)])
 
-    return {"single": passing(1), "batch": passing(batch)}
+    return {"single": passing(1), "stream": passing(1, batch), "batch": passing(batch)}
 
 
 def table(times: dict[str, list[float]]) -> str:
-    """Return the medians and spreads as Markdown; ratios are against the reference's single image."""
-    reference = statistics.median(times[REFERENCE])
+    """Return the medians and spreads as Markdown; ratios are against the reference in the same mode."""
     lines = ["| form | ms an image | spread | × reference |", "|---|---:|---:|---:|"]
     for name, values in times.items():
         median = statistics.median(values)
         spread = f"{min(values):.1f} – {max(values):.1f}"
+        _, comma, mode = name.partition(", ")
+        reference = statistics.median(times[REFERENCE + comma + mode])
         lines.append(f"| {name} | {median:.1f} | {spread} | {reference / median:.2f} |")
     return "\n".join(lines)
 
