@@ -92,6 +92,7 @@ def test_what_a_gpu_tries_learns_the_same(name: str, monkeypatch: pytest.MonkeyP
     exact, found = (torch.cat([p.detach().flatten() for p in learners[k].parameters()]) for k in (0, 1))
     start = torch.cat([p.detach().flatten() for p in _untouched(learners[0]).parameters()])
     assert torch.nn.functional.cosine_similarity(exact - start, found - start, dim=0) > 0.7
+    assert not torch.equal(exact, found), "bf16 was never used"
 
 
 def _untouched(learner: Learner) -> Learner:

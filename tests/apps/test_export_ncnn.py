@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import ncnn
@@ -12,8 +13,11 @@ import torch
 
 import semdepth
 from semdepth.apps.cli import main
+from semdepth.apps.predict_resume import Settings
 from semdepth.inference import ncnn_model
-from semdepth.inference.ncnn_model import NcnnNetwork, companions, read_ncnn_header
+from semdepth.inference.exported import files_of
+from semdepth.inference.files import digest_of
+from semdepth.inference.ncnn_model import NcnnNetwork, read_ncnn_header
 from semdepth.runtime import InputError
 
 from .conftest import EXPORT_CAMERA
@@ -56,8 +60,8 @@ def test_ncnn_alone_reads_the_files(model: Path) -> None:
     """As a phone does: no torch, no semdepth, the names and ranges of docs/deployment.md."""
     net = ncnn.Net()
     assert net.load_param(str(model)) == 0
-    assert net.load_model(str(companions(model)[0])) == 0
-    facts = json.loads(companions(model)[1].read_text())
+    assert net.load_model(str(files_of(model)[1])) == 0
+    facts = json.loads(files_of(model)[2].read_text())
     height, width = facts["image_size"]
     nearest, farthest = facts["depth_range"]
     with net.create_extractor() as extractor:
@@ -80,7 +84,7 @@ def np_image(height: int, width: int):
 
 
 def cut_weights(param: Path) -> None:
-    weights = companions(param)[0]
+    weights = files_of(param)[1]
     weights.write_bytes(weights.read_bytes()[:-1000])
 
 
@@ -89,19 +93,24 @@ def other_graph(param: Path) -> None:
 
 
 def no_description(param: Path) -> None:
-    companions(param)[1].unlink()
+    files_of(param)[2].unlink()
 
 
 def no_json(param: Path) -> None:
-    companions(param)[1].write_text("[1, 2")
+    files_of(param)[2].write_text("[1, 2")
 
 
 def foreign_json(param: Path) -> None:
-    companions(param)[1].write_text("[1, 2]")
+    files_of(param)[2].write_text("[1, 2]")
+
+
+def of_any_size(param: Path) -> None:
+    description = files_of(param)[2]
+    description.write_text(description.read_text().replace('"dynamic": false', '"dynamic": true'))
 
 
 def newer(param: Path) -> None:
-    description = companions(param)[1]
+    description = files_of(param)[2]
     facts = json.loads(description.read_text())
     facts["semdepth"]["export_version"] = 9
     description.write_text(json.dumps(facts))
@@ -116,6 +125,7 @@ def newer(param: Path) -> None:
         (no_json, "is no description by semdepth export"),
         (foreign_json, "is no description by semdepth export"),
         (newer, "newer than this semdepth"),
+        (of_any_size, "says what no ncnn model of semdepth is"),
     ],
 )
 def test_damaged_models_are_one_line(
@@ -153,6 +163,7 @@ def test_an_export_that_differs_is_not_kept(
         (["--precision=fp16"], "--format ncnn writes fp32"),
         (["--size=dynamic"], "writes a fixed --size"),
         (["--out=file/model.ncnn.param"], "cannot be written"),
+        (["--out=taken/model.ncnn.param"], "is a folder where a file is to be written"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -161,24 +172,59 @@ def test_bad_options_are_one_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
+    Path("taken/model.ncnn.bin").mkdir(parents=True)
     monkeypatch.setattr(ncnn_model, "_convert", lambda *_: _copied(model, tmp_path / "made"))  # the slow step
     weights = str(export_folder / "both.safetensors")
     assert says in complaint(["export", weights, "--format=ncnn", *arguments], capsys)
-    assert not list(tmp_path.glob("*.ncnn.*"))
+    assert not [path for path in tmp_path.rglob("*.ncnn.*") if path.is_file() and path.parent.name != "made"]
 
 
-def _copied(model: Path, folder: Path) -> tuple[Path, Path, Path]:
+def _copied(model: Path, folder: Path) -> tuple[Path, ...]:
     copy = shutil.copytree(model.parent, folder) / model.name
-    return (copy, *companions(copy))
+    return files_of(copy)
 
 
 def test_a_network_that_cannot_be_converted_says_so(
     export_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pnnx.EXEC_PATH", "/bin/false")
     arguments = ["export", str(export_folder / "depth.safetensors"), f"--out={tmp_path / 'm.ncnn.param'}"]
-    assert "cannot be converted to ncnn" in complaint([*arguments, "--format=ncnn"], capsys)
+    for program, says in (("/bin/false", "cannot be converted to ncnn"), ("/no/such", "pnnx, which converts to ncnn")):
+        monkeypatch.setattr("pnnx.EXEC_PATH", program)
+        assert says in complaint([*arguments, "--format=ncnn"], capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_predictions_of_other_weights_are_not_taken_for_done(export_folder: Path, model: Path, tmp_path: Path) -> None:
+    """The graph is the same text for all weights of an architecture."""
+    folder = shutil.copytree(model.parent, tmp_path / "copy")
+    before = digest_of(files_of(folder / model.name))
+    assert before == digest_of(files_of(model))
+    weights = files_of(folder / model.name)[1]
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert digest_of(files_of(folder / model.name)) != before
+    assert Settings(tmp_path, folder / model.name, {})._text != Settings(tmp_path, model, {})._text
+
+
+def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
+    with pytest.raises(InputError, match="device"):
+        semdepth.load(model, "nonsense")
+
+
+@pytest.mark.parametrize(("code", "size", "says"), [(0, 2, "maps of another size"), (-1, 64, "a layer fails")])
+def test_nonsense_from_the_engine_is_refused(model: Path, code: int, size: int, says: str) -> None:
+    class Nonsense:
+        def create_extractor(self) -> nullcontext:
+            return nullcontext(self)
+
+        def input(self, *_: object) -> None: ...
+
+        def extract(self, _: str) -> tuple[int, np.ndarray]:
+            return code, np.zeros((1, size, 96), np.float32)
+
+    network = NcnnNetwork(model)
+    network.net = Nonsense()
+    with pytest.raises(InputError, match=f"ncnn cannot run it .{says}"):
+        network(torch.rand(1, 3, 64, 96))
 
 
 def test_models_are_not_exported_again(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

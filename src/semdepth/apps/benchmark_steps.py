@@ -69,7 +69,7 @@ def prepare(name: str, encoder: str, pickled: bytes, place: str) -> dict[str, Ca
 
 def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:
     """Build ``REFERENCE``, or one of ``WAYS`` and ``ON_A_GPU``, from one seed."""
-    way = (WAYS | ON_A_GPU).get(name, Way())
+    way = Way() if name == REFERENCE else (WAYS | ON_A_GPU)[name]
     network = NetworkConfig(encoder=encoder, pose_encoder=encoder, fusion="ssfa" if way.full else "depth-only")
     torch.manual_seed(0)
     objective = ObjectiveConfig(ranking=0.1 if way.full else 0.0, kernels=way.kernels)

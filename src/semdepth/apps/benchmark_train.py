@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 from contextlib import ExitStack
 from functools import partial
@@ -27,7 +28,7 @@ def train(
 
     The reference (benchmarks/reference/training.py) has the same networks, in eager float32. Both take the same rendered
     triplets, read and augmented beforehand: neither side's loader is in the step. On a GPU, bf16 and Triton's kernels have
-    their turns, too.
+    their turns, too; their roofline is none: the work of Triton's kernels is not counted, and the ceiling is float32's.
 
     Args:
         size: (H, W) of the images.
@@ -50,7 +51,9 @@ def train(
     place = choose_device(device)
     frames = rendered_batch(size, batch)
     ways = WAYS | (ON_A_GPU if place.type == "cuda" else {})
-    names = [REFERENCE, *(name for name, way in ways.items() if variant == "full" or not way.full)]
+    able = {"torch", *(["triton"] if importlib.util.find_spec("triton") else [])}
+    ways = {name: way for name, way in ways.items() if way.kernels in able and (variant == "full" or not way.full)}
+    names = [REFERENCE, *ways]
     ceilings = measure_ceilings(place)
     with ExitStack() as stack:
         rivals = {

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from semdepth.apps.predict_inputs import find_images
 from semdepth.inference.export import OPSET, Difference, export_onnx, export_torch, sized_header
-from semdepth.inference.ncnn_model import companions, export_ncnn
+from semdepth.inference.exported import files_of
+from semdepth.inference.ncnn_model import export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.inference.quantise import calibration_images
@@ -36,8 +37,8 @@ def export(
     the weights; semdepth.load("model.onnx") and every command that takes weights read it. Before the file takes its name
     its outputs are compared with the network's: fp32 must agree within 1e-3 everywhere, else nothing is written.
 
-    ncnn is the fastest on the processors that were measured, and made for phones and boards: three files, NAME.ncnn.param, .bin
-    and .json, of fixed size, one image at a time.
+    ncnn was the fastest in fp32 on the one processor that was measured, and is made for phones and boards: three files,
+    NAME.ncnn.param, .bin and .json, of fixed size, one image at a time.
 
     fp16 halves the file (for GPUs and browsers; processors gain nothing). int8 needs images to find its ranges from, of
     the kind that it will see.
@@ -59,7 +60,9 @@ def export(
     """
     out = out or Path(f"model{SUFFIX[format]}")
     if not out.name.endswith(SUFFIX[format]):
-        raise InputError(f"{out}: a file of --format {format} must be called {out.stem}{SUFFIX[format]}")
+        raise InputError(
+            f"{out}: a file of --format {format} must be called {out.name.partition('.')[0]}{SUFFIX[format]}"
+        )
     if format != "onnx" and precision != "fp32":
         raise InputError(f"--format {format} writes fp32, not {precision}; use --format onnx")
     if format == "ncnn" and size == "dynamic":
@@ -129,8 +132,10 @@ def summary(out: Path, header: ExportHeader, found: Difference, format: str) -> 
     height, width = header.weights.extra["image_size"]
     shape = f"multiples of {header.size_multiple}, made for {width}×{height}" if header.dynamic else f"{width}×{height}"
     kind = {"onnx": f"ONNX opset {OPSET}", "ncnn": "ncnn", "torch": "torch.export"}[format]
-    files = [out, *companions(out)] if format == "ncnn" else [out]
-    size, batch = sum(file.stat().st_size for file in files), "one image at a time" if format == "ncnn" else "any batch"
+    size, batch = (
+        sum(file.stat().st_size for file in files_of(out)),
+        "one image at a time" if format == "ncnn" else "any batch",
+    )
     differs = f"within {found.largest:.1e} of the network (mean {found.mean:.1e}), relative"
     precision: Precision = header.precision
     return f"{kind}, {precision}, {shape}, {batch}, {size / 1e6:.1f} MB, {differs}: {out}"

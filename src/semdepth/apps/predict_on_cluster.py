@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,9 @@ import numpy.typing as npt
 from semdepth.apps.cluster import ClusterConfig, run_on_cluster
 from semdepth.apps.cluster_jobs import Job, Tally, sweep
 from semdepth.apps.cluster_progress import shown
+from semdepth.inference import files
 from semdepth.inference.cameras import Cameras, cameras_of
+from semdepth.inference.exported import files_of
 from semdepth.inference.files import whole_file
 from semdepth.inference.outputs import NEED_CAMERA, SUFFIXES, write_prediction
 from semdepth.inference.predictor import Predictor, find_weights, load
@@ -129,12 +130,7 @@ def digest_of(weights: str) -> str:
     Raises:
         InputError: if it cannot be found or read.
     """
-    path = find_weights(weights)
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    return files.digest_of(files_of(find_weights(weights)))
 
 
 def output_files(stem: Path, outputs: Sequence[str]) -> list[Path]:

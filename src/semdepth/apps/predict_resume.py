@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from semdepth.inference.files import whole_file
+from semdepth.inference.exported import files_of
+from semdepth.inference.files import digest_of, whole_file
 from semdepth.inference.outputs import SUFFIXES
 
 SETTINGS = "predict.json"
@@ -24,11 +24,10 @@ class Settings:
 
         Args:
             out: the folder that receives the files.
-            weights: the file; its content counts, not its name.
+            weights: the file (of an ncnn model, its graph); the content counts, not its name.
             options: everything else that bears on what is written.
         """
-        with weights.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = digest_of(files_of(weights))
         version = import_module("semdepth").__version__
         facts = {"weights": weights.name, "sha256": digest, "semdepth": version, **options}
         self.out = out

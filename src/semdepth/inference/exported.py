@@ -17,6 +17,14 @@ from semdepth.runtime import InputError
 from semdepth.structures import NetworkOutput
 
 Maps = npt.NDArray[np.float32]
+ONNX, NCNN, PROGRAM = ".onnx", ".param", ".pt2"
+"""Suffixes of what ``semdepth export`` writes."""
+
+
+def files_of(weights: Path) -> tuple[Path, ...]:
+    """Return the files that decide what ``weights`` predicts: itself and, of an ncnn model, its weights and description."""
+    more = (".bin", ".json") if weights.suffix == NCNN else ()
+    return (weights, *(weights.with_suffix(suffix) for suffix in more))
 
 
 class ExportedNetwork(DepthNetwork):
@@ -71,9 +79,7 @@ class ExportedNetwork(DepthNetwork):
             )
         try:
             values = self.run(np.ascontiguousarray(images.float().cpu().numpy()))
-        except (
-            Exception
-        ) as error:  # engines have no common class of errors; a damaged graph may show only when it is run
+        except Exception as error:  # engines' errors have no common class; damage may show only now
             raise InputError(
                 f"{self.path}: {self.engine} cannot run it ({first_line(error)}); if it is damaged, export it again"
             ) from None

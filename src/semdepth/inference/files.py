@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,3 +36,20 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """Return the SHA-256 of the contents of files, one after the other.
+
+    Raises:
+        InputError: if one cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as stream:
+                while block := stream.read(2**20):
+                    found.update(block)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    return found.hexdigest()

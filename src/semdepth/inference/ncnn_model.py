@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from semdepth.hub import first_line
 from semdepth.inference.export import Difference, check_images, make_graph, require_close
-from semdepth.inference.exported import ExportedNetwork, Maps
+from semdepth.inference.exported import ExportedNetwork, Maps, files_of
 from semdepth.inference.files import whole_file
 from semdepth.inference.onnx_file import HEADER_KEY, ExportHeader, metadata_of, parse_export_header
 from semdepth.models.network import DepthNetwork
@@ -30,11 +31,6 @@ INPUT, OUTPUTS = "in0", ("out0", "out1")
 """What the converter calls image, disparity and logits."""
 MAX_HEADER_BYTES = 2**20
 CONVERSION_SECONDS = 600
-
-
-def companions(param: Path) -> tuple[Path, Path]:
-    """Return the paths of the weights and of the description beside ``NAME.ncnn.param``."""
-    return param.with_suffix(".bin"), param.with_suffix(".json")
 
 
 class NcnnNetwork(ExportedNetwork):
@@ -56,7 +52,7 @@ class NcnnNetwork(ExportedNetwork):
         self.net.opt.num_threads = torch.get_num_threads()
         for reduced in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
             setattr(self.net.opt, reduced, False)
-        weights, _ = companions(path)
+        _, weights, _ = files_of(path)
         if self.net.load_param(str(path)) or self.net.load_model(str(weights)):
             raise InputError(f"{path}: ncnn cannot load it; export it again")
         self.outputs = OUTPUTS[: 1 if self.config.fusion == "depth-only" else 2]
@@ -76,7 +72,10 @@ class NcnnNetwork(ExportedNetwork):
             results = [extractor.extract(name) for name in self.outputs]
             if any(code for code, _ in results):
                 raise RuntimeError("a layer fails")
-            return [np.array(value, dtype=np.float32) for _, value in results]
+            maps = [np.array(value, dtype=np.float32) for _, value in results]
+        if any(values.shape[1:] != image.shape[1:] for values in maps):
+            raise RuntimeError("maps of another size than the image")
+        return maps
 
 
 def read_ncnn_header(param: Path) -> ExportHeader:
@@ -85,7 +84,7 @@ def read_ncnn_header(param: Path) -> ExportHeader:
     Raises:
         InputError: if a file is missing, damaged, foreign or of a newer format.
     """
-    weights, description = companions(param)
+    _, weights, description = files_of(param)
     for file in (param, weights, description):
         require_file(file, "file of an ncnn model")
     try:
@@ -100,7 +99,10 @@ def read_ncnn_header(param: Path) -> ExportHeader:
     for file, expected in wanted.items():
         if _sha256(file) != expected:
             raise InputError(f"{file}: is damaged, or of another export than {description.name}; export it again")
-    return parse_export_header(description, text)
+    header = parse_export_header(description, text)
+    if header.dynamic or header.precision != "fp32":
+        raise InputError(f"{description}: says what no ncnn model of semdepth is; export the network again")
+    return header
 
 
 def describe(header: ExportHeader, files: Sequence[Path]) -> dict[str, Any]:
@@ -111,6 +113,8 @@ def describe(header: ExportHeader, files: Sequence[Path]) -> dict[str, Any]:
 
 def export_ncnn(network: DepthNetwork, header: ExportHeader, out: Path) -> Difference:
     """Write the three files, the description last, if what they predict agrees with the network.
+
+    What a crash leaves between two of them is refused: their hashes differ from the description's.
 
     Args:
         network: in eval mode, on the CPU.
@@ -125,19 +129,22 @@ def export_ncnn(network: DepthNetwork, header: ExportHeader, out: Path) -> Diffe
         ModuleNotFoundError: if ncnn, pnnx, onnx or onnxscript is not installed (the extra ``ncnn``).
     """
     height, width = header.weights.extra["image_size"]
+    targets = files_of(out)
+    if folders := [target for target in targets if target.is_dir()]:
+        raise InputError(f"{folders[0]}: is a folder where a file is to be written; choose another --out")
     with tempfile.TemporaryDirectory(prefix="semdepth_") as folder:
         made = _convert(network, (height, width), Path(folder))
         made[2].write_text(json.dumps(describe(header, made[:2]), indent=1), encoding="utf-8")
         samples = check_images((height, width), network.size_multiple, dynamic=False)
         found = require_close(network, NcnnNetwork(made[0]), samples, "fp32")
         with ExitStack() as stack:  # unwound in reverse: graph, weights, description
-            for source, target in reversed(list(zip(made, (out, *companions(out)), strict=True))):
+            for source, target in reversed(list(zip(made, targets, strict=True))):
                 shutil.copyfile(source, stack.enter_context(whole_file(target)))
     return found
 
 
-def _convert(network: DepthNetwork, size: tuple[int, int], folder: Path) -> tuple[Path, Path, Path]:
-    """Write ncnn's two files of the network into a folder; return them and where the description goes."""
+def _convert(network: DepthNetwork, size: tuple[int, int], folder: Path) -> tuple[Path, ...]:
+    """Write ncnn's two files of the network into a folder; return the paths of all three."""
     import onnx
     import pnnx
 
@@ -147,12 +154,14 @@ def _convert(network: DepthNetwork, size: tuple[int, int], folder: Path) -> tupl
     strip(model)
     source = folder / "model.onnx"
     onnx.save_model(model, str(source))
-    done = subprocess.run(
-        [pnnx.EXEC_PATH, source.name, "fp16=0"],
-        cwd=folder, capture_output=True, text=True, errors="replace", timeout=CONVERSION_SECONDS, check=False,
-    )  # fmt: skip
-    param = folder / "model.ncnn.param"
-    files = (param, *companions(param))
+    try:
+        done = subprocess.run(
+            [pnnx.EXEC_PATH, source.name, "fp16=0"],
+            cwd=folder, capture_output=True, text=True, errors="replace", timeout=CONVERSION_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"pnnx, which converts to ncnn, cannot run ({first_line(error)}); install it again") from None
+    files = files_of(folder / "model.ncnn.param")
     if done.returncode or not all(file.exists() for file in files[:2]):
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise InputError(f"this network cannot be converted to ncnn ({last[0]}); export it as ONNX")

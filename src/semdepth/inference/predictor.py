@@ -18,7 +18,7 @@ from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.hub import fetch, hub_address
 from semdepth.images import as_rgb, read_image
 from semdepth.inference.box import boxed
-from semdepth.inference.exported import ExportedNetwork
+from semdepth.inference.exported import NCNN, ONNX, PROGRAM, ExportedNetwork
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
 from semdepth.models.folding import make_fast
 from semdepth.models.network import DepthNetwork
@@ -30,10 +30,6 @@ Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[np.generic]
 """What ``predict`` takes: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1]."""
 WEIGHTS = ("best.safetensors", "weights.safetensors")
 """Files of a run folder that prediction looks for, in this order."""
-
-
-ONNX, NCNN, PROGRAM = ".onnx", ".param", ".pt2"
-"""Suffixes of what ``semdepth export`` writes."""
 
 
 class Predictor:
@@ -200,6 +196,7 @@ def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, Weight
     elif path.suffix == NCNN:
         from semdepth.inference.ncnn_model import NcnnNetwork
 
+        choose_device(device)  # refuses what is not there; ncnn runs on the CPU
         network = NcnnNetwork(path)
     else:
         return load_depth_network(path)
@@ -250,6 +247,10 @@ def find_weights(source: str | Path | None) -> Path:
     """
     source = boxed(source)
     if (address := hub_address(source)) is not None:
+        if str(address.file).endswith(NCNN):
+            raise InputError(
+                f"{address}: the three files of an ncnn model are not fetched; download them, and give the path"
+            )
         return fetch(address, WEIGHTS[::-1])  # a pushed run has one file, whose name says nothing of best or last
     path = Path(source)
     if not path.is_dir():

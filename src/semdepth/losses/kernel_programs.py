@@ -179,9 +179,10 @@ def gradient_kernel(
         by_y += by_value * ((third - first) * (1 - along) + (fourth - second) * along)
     # Outside, the border is repeated, so nothing changes with the coordinate.
     z = tl.maximum(deep, NEAREST)
-    by_x = tl.where(inner_x & exists, by_x, 0.0) * (0.5 * (width - 1)) / z
-    by_y = tl.where(inner_y & exists, by_y, 0.0) * (0.5 * (height - 1)) / z
-    by_z = tl.where(deep >= NEAREST, -(by_x * x + by_y * y), 0.0)
+    unsound = tl.where(exists, 0 * (x + y), 0.0)  # 0, or NaN, which no branch below may hide
+    by_x = (tl.where(inner_x & exists, by_x, 0.0) + unsound) * (0.5 * (width - 1)) / z
+    by_y = (tl.where(inner_y & exists, by_y, 0.0) + unsound) * (0.5 * (height - 1)) / z
+    by_z = tl.where(deep >= NEAREST, -(by_x * x + by_y * y), unsound)
     tl.store(by_depth + n * area + pixel, by_x * ray_x + by_y * ray_y + by_z * ray_z, mask=exists)
     sums = by_rows + (n * tl.num_programs(0) + tl.program_id(0)) * 12
     for k in tl.static_range(3):

@@ -1,8 +1,8 @@
 """View synthesis and its photometric error in three Triton kernels, for a GPU: warp, SSIM and L1, and the gradient of it all.
 
 The same numbers as ``geometry.warp.synthesise`` followed by ``losses.photometric.photometric_error``, which are the plain path
-and the test of this one. No map but the warped images, their errors and nine slopes a pixel ever reaches memory, and nothing is
-added up in an order that changes from run to run.
+and the test of this one. Only the warped images, their errors, three slopes a channel and the gradient by depth reach memory,
+and nothing is added up in an order that changes from run to run.
 
 Triton comes with the CUDA builds of torch; this module is imported where it is used. ``TRITON_INTERPRET=1`` runs it on a CPU.
 """
@@ -45,6 +45,8 @@ def warped_errors(
     Raises:
         ValueError: if a shape is wrong.
     """
+    require_shape("depth", depth, "B", 1, "H", "W")
+    require_shape("intrinsics", intrinsics, len(depth), 3, 3)
     require_shape("sources", sources, len(depth), "S", "C", depth.shape[2], depth.shape[3])
     require_shape("source_from_target", source_from_target, len(depth), sources.shape[1], 4, 4)
     size = depth.shape[2], depth.shape[3]
@@ -58,20 +60,24 @@ def warped_errors(
 def errors_of(images: Tensor, target: Tensor) -> Tensor:
     """Return the (B, S, H, W) photometric errors of (B, S, C, H, W) images against (B, C, H, W); no gradient flows.
 
-    To the last bit what ``warped_errors`` gives for a warp that moves nothing: equal images must tie.
+    Of the same images to the last bit what ``warped_errors`` gives: equal images must tie.
     """
     return _errors(images.float().contiguous(), target.float().contiguous(), None)
+
+
+def _launch(kernel: Any, images: Tensor, *arguments: Any) -> None:
+    """Run a program for every block of pixels of every one of (B, S, C, H, W) images."""
+    batch, sources, _, height, width = images.shape
+    with torch.cuda.device_of(images):  # Triton launches on the current device; of a CPU this asks nothing
+        kernel[triton.cdiv(height * width, BLOCK), batch * sources](*arguments, BLOCK, **EXACT)
 
 
 def _errors(images: Tensor, target: Tensor, slopes: Tensor | None) -> Tensor:
     batch, sources, channels, height, width = images.shape
     require_shape("target", target, batch, channels, height, width)
     errors = images.new_empty(batch, sources, height, width)
-    grid = (triton.cdiv(height * width, BLOCK), batch * sources)
-    error_kernel[grid](
-        images, target, errors, errors if slopes is None else slopes, height, width, sources, channels,
-        slopes is not None, BLOCK, **EXACT,
-    )  # fmt: skip
+    room = errors if slopes is None else slopes  # without slopes nothing is written there
+    _launch(error_kernel, images, images, target, errors, room, height, width, sources, channels, slopes is not None)
     return errors
 
 
@@ -80,26 +86,26 @@ class _WarpedErrors(torch.autograd.Function):
     def forward(ctx: Any, sources: Tensor, depth: Tensor, rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         batch, count, channels, height, width = sources.shape
         warped = torch.empty_like(sources)
-        grid = (triton.cdiv(height * width, BLOCK), batch * count)
-        warp_kernel[grid](sources, depth, rows, warped, height, width, count, channels, BLOCK, **EXACT)
+        _launch(warp_kernel, sources, sources, depth, rows, warped, height, width, count, channels)
         needed = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         slopes = sources.new_empty(batch, count, 3, channels, height, width) if needed else None
         errors = _errors(warped, target, slopes)
         if slopes is not None:
             ctx.save_for_backward(sources, depth, rows, target, warped, slopes)
         ctx.mark_non_differentiable(warped)
+        ctx.set_materialize_grads(False)  # of ``warped`` none is asked for
         return warped, errors
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
-    def backward(ctx: Any, _: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, _: None, grad: Tensor) -> tuple[Tensor | None, ...]:
         sources, depth, rows, target, warped, slopes = ctx.saved_tensors
         batch, count, channels, height, width = sources.shape
         blocks = triton.cdiv(height * width, BLOCK)
         by_depth = sources.new_empty(batch, count, height, width)
         by_rows = sources.new_empty(batch, count, blocks, 12)
-        gradient_kernel[(blocks, batch * count)](
-            grad.contiguous(), slopes, warped, target, sources, depth, rows, by_depth, by_rows, height, width, count,
-            channels, BLOCK, **EXACT,
+        _launch(
+            gradient_kernel, sources, grad.contiguous(), slopes, warped, target, sources, depth, rows, by_depth, by_rows,
+            height, width, count, channels,
         )  # fmt: skip
         return None, by_depth.sum(1, keepdim=True), by_rows.sum(2).unflatten(2, (3, 4)), None

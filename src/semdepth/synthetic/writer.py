@@ -34,6 +34,10 @@ SETTINGS = "synthesise.json"
 """The file in a date's folder that says what its drives were rendered with."""
 
 
+MOST_DRIVES = 10_000
+"""Of a split: KITTI's names have four digits for them."""
+
+
 def drive_folder(out: Path, number: int, date: str) -> Path:
     """Return where a drive is written."""
     return out / date / f"{date}_drive_{number:04d}_sync"
@@ -125,6 +129,8 @@ def synthesise(
     """
     if split == "foreign":
         config = replace(config, style="foreign")
+    if first + drives > MOST_DRIVES:
+        raise InputError(f"drives {first} to {first + drives - 1}: a split has {MOST_DRIVES}, numbered from 0")
     settings = _flat(
         {"frames": frames, "height": height, "width": width, "world": asdict(config), "noise": asdict(noise)}
     )

@@ -68,10 +68,10 @@ def check_kernels(objective: ObjectiveConfig, device: torch.device) -> None:
     """
     if objective.kernels != "triton":
         return
-    if importlib.util.find_spec("triton") is None:
-        raise InputError("objective.kernels: triton is not installed here; pip install triton, or set torch")
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise InputError(f"objective.kernels: triton needs a CUDA GPU, and this run is on {device.type}; set torch")
+    if importlib.util.find_spec("triton") is None:
+        raise InputError("objective.kernels: triton is not installed here; pip install triton, or set torch")
 
 
 def check_views(augment: AugmentConfig, learner: Learner) -> None:
