@@ -230,6 +230,7 @@ def plot(summary: Mapping[str, Any], path: Path) -> None:
             axes.plot(values, [place] * len(values), "o", color="tab:blue", markersize=4)
         axes.set_yticks(range(len(summary)), list(summary))
         axes.set_xlabel(HEADINGS[quantity].removesuffix(" ↓"))
+        axes.locator_params(axis="x", nbins=6)
         axes.grid(axis="x", alpha=0.3)
     figure.axes[0].invert_yaxis()
     path.parent.mkdir(parents=True, exist_ok=True)
