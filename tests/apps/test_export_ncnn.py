@@ -77,12 +77,6 @@ def test_another_size_says_which_it_takes(model: Path) -> None:
         NcnnNetwork(model)(torch.rand(1, 3, 64, 128))
 
 
-def np_image(height: int, width: int):
-    import torch
-
-    return torch.rand(1, 3, height, width)
-
-
 def cut_weights(param: Path) -> None:
     weights = files_of(param)[1]
     weights.write_bytes(weights.read_bytes()[:-1000])

@@ -6,7 +6,6 @@ what the metadata of an ONNX file says, and what the other two must hash to.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ import torch
 from semdepth.hub import first_line
 from semdepth.inference.export import Difference, check_images, make_graph, require_close
 from semdepth.inference.exported import ExportedNetwork, Maps, files_of
-from semdepth.inference.files import whole_file
+from semdepth.inference.files import digest_of, whole_file
 from semdepth.inference.onnx_file import HEADER_KEY, ExportHeader, metadata_of, parse_export_header
 from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError, parse_json, require_file
@@ -97,7 +96,7 @@ def read_ncnn_header(param: Path) -> ExportHeader:
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{description}: is no description by semdepth export; export the network again") from None
     for file, expected in wanted.items():
-        if _sha256(file) != expected:
+        if digest_of([file]) != expected:
             raise InputError(f"{file}: is damaged, or of another export than {description.name}; export it again")
     header = parse_export_header(description, text)
     if header.dynamic or header.precision != "fp32":
@@ -108,7 +107,7 @@ def read_ncnn_header(param: Path) -> ExportHeader:
 def describe(header: ExportHeader, files: Sequence[Path]) -> dict[str, Any]:
     """Return what ``NAME.ncnn.json`` holds of a graph and its weights, ``files``."""
     facts = {key: parse_json(value) for key, value in metadata_of(header).items()}
-    return facts | {"sha256": {file.suffix[1:]: _sha256(file) for file in files}}
+    return facts | {"sha256": {file.suffix[1:]: digest_of([file]) for file in files}}
 
 
 def export_ncnn(network: DepthNetwork, header: ExportHeader, out: Path) -> Difference:
@@ -166,8 +165,3 @@ def _convert(network: DepthNetwork, size: tuple[int, int], folder: Path) -> tupl
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise InputError(f"this network cannot be converted to ncnn ({last[0]}); export it as ONNX")
     return files
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
