@@ -21,8 +21,8 @@ def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["benchmark", "infer", f"--weights={tmp_path / 'w.safetensors'}", *more]) == 0
     found = json.loads((tmp_path / "performance.json").read_text())
     assert found["load"] == {"ratio": 4.0}
-    forms = {"torch as trained", "torch as loaded", "ONNX fp32", "ONNX int8", "ncnn"}
-    for key, form in (("infer_cpu", "ncnn"), ("infer_cpu_int8", "ONNX int8")):
+    forms = {"torch as trained", "torch as loaded", "ONNX fp32", "ONNX int8", "ncnn fp32", "ncnn int8"}
+    for key, form in (("infer_cpu", "ncnn fp32"), ("infer_cpu_int8", "ncnn int8")):
         row = found[key]
         assert set(row["all"]) == forms | {f"{name}, {mode} of 2" for name in forms for mode in ("stream", "batch")}
         assert row["unit"] == "ms"

@@ -14,7 +14,7 @@ import torch
 import semdepth
 from semdepth.apps.cli import main
 from semdepth.apps.predict_resume import Settings
-from semdepth.inference import ncnn_model
+from semdepth.inference import ncnn_export
 from semdepth.inference.exported import files_of
 from semdepth.inference.files import digest_of
 from semdepth.inference.ncnn_model import NcnnNetwork, read_ncnn_header
@@ -64,8 +64,9 @@ def test_ncnn_alone_reads_the_files(model: Path) -> None:
     facts = json.loads(files_of(model)[2].read_text())
     height, width = facts["image_size"]
     nearest, farthest = facts["depth_range"]
+    image = np.random.default_rng(0).random((3, height, width), dtype=np.float32)
     with net.create_extractor() as extractor:
-        extractor.input("in0", ncnn.Mat(np.random.default_rng(0).random((3, height, width), dtype=np.float32)).clone())
+        extractor.input("in0", ncnn.Mat(image).clone())
         disparity, logits = (np.array(extractor.extract(name)[1]) for name in ("out0", "out1"))
     assert disparity.shape == (1, height, width)
     assert logits.shape == (len(facts["classes"]), height, width)
@@ -75,6 +76,27 @@ def test_ncnn_alone_reads_the_files(model: Path) -> None:
 def test_another_size_says_which_it_takes(model: Path) -> None:
     with pytest.raises(InputError, match="this ncnn model was exported for 96×64 only"):
         NcnnNetwork(model)(torch.rand(1, 3, 64, 128))
+
+
+def test_in_8_bits(
+    export_folder: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(ncnn_export, "_convert", lambda *_: _copied(model, tmp_path / "made"))  # the slow step
+    out = tmp_path / "out" / "int8.ncnn.param"
+    more = ["--format=ncnn", "--precision=int8", f"--calibrate={export_folder / 'images'}"]
+    assert main(["export", str(export_folder / "both.safetensors"), f"--out={out}", *more]) == 0
+    assert "ncnn, int8, 96×64" in capsys.readouterr().out
+    assert files_of(out)[1].stat().st_size < 0.45 * files_of(model)[1].stat().st_size
+    assert read_ncnn_header(out).precision == "int8"
+    image = export_folder / "images" / "0.png"
+    expected, found = (semdepth.load(path).predict(image) for path in (model, out))
+    relative = np.abs(found.depth / expected.depth - 1)
+    assert 1e-5 < relative.mean() < 0.05
+    assert np.mean(found.labels == expected.labels) > 0.8
 
 
 def cut_weights(param: Path) -> None:
@@ -129,13 +151,14 @@ def test_damaged_models_are_one_line(
     folder = shutil.copytree(model.parent, tmp_path / "copy")
     damage(folder / model.name)
     images = str(export_folder / "images")
-    assert says in complaint(["predict", images, "--weights", str(folder / model.name)], capsys)
+    options = [f"--weights={folder / model.name}", f"--out={tmp_path / 'out'}"]
+    assert says in complaint(["predict", images, *options], capsys)
 
 
 def test_an_export_that_differs_is_not_kept(
     export_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    convert = ncnn_model._convert
+    convert = ncnn_export._convert
 
     def broken(*given: object) -> tuple[Path, ...]:
         files = convert(*given)  # type: ignore[arg-type]
@@ -143,7 +166,7 @@ def test_an_export_that_differs_is_not_kept(
         (weights * 1.05).tofile(files[1])
         return files
 
-    monkeypatch.setattr(ncnn_model, "_convert", broken)
+    monkeypatch.setattr(ncnn_export, "_convert", broken)
     out = tmp_path / "model.ncnn.param"
     arguments = ["export", str(export_folder / "depth.safetensors"), f"--out={out}", "--format=ncnn"]
     assert "differs from its network" in complaint(arguments, capsys)
@@ -154,7 +177,9 @@ def test_an_export_that_differs_is_not_kept(
     ("arguments", "says"),
     [
         (["--out=model.param"], "must be called model.ncnn.param"),
-        (["--precision=fp16"], "--format ncnn writes fp32"),
+        (["--precision=fp16"], "--format ncnn writes fp32 or int8, not fp16"),
+        (["--precision=int8"], "--calibrate FOLDER belong together"),
+        (["--precision=int8", "--calibrate=bare"], "holds no images"),
         (["--size=dynamic"], "writes a fixed --size"),
         (["--out=file/model.ncnn.param"], "cannot be written"),
         (["--out=taken/model.ncnn.param"], "is a folder where a file is to be written"),
@@ -166,8 +191,9 @@ def test_bad_options_are_one_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
+    Path("bare").mkdir()
     Path("taken/model.ncnn.bin").mkdir(parents=True)
-    monkeypatch.setattr(ncnn_model, "_convert", lambda *_: _copied(model, tmp_path / "made"))  # the slow step
+    monkeypatch.setattr(ncnn_export, "_convert", lambda *_: _copied(model, tmp_path / "made"))  # the slow step
     weights = str(export_folder / "both.safetensors")
     assert says in complaint(["export", weights, "--format=ncnn", *arguments], capsys)
     assert not [path for path in tmp_path.rglob("*.ncnn.*") if path.is_file() and path.parent.name != "made"]

@@ -18,7 +18,7 @@ from semdepth.apps.benchmark_turns import take_turns
 from semdepth.apps.export import Calibration
 from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.exported import ExportedNetwork
-from semdepth.inference.ncnn_model import export_ncnn
+from semdepth.inference.ncnn_export import export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.decoder import convolve_plainly
@@ -61,7 +61,7 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         path = _random_weights(Path(folder)) if weights is None else find_weights(weights)
         files, size = export_forms(path, calibrate, place, Path(folder))
         times = measure_forms({REFERENCE: path, LOADED: path} | files, batch, size, place, rounds)
-    names = {"infer_cpu": "ncnn", "infer_cpu_int8": "ONNX int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
+    names = {"infer_cpu": "ncnn fp32", "infer_cpu_int8": "ncnn int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
     mode = f", stream of {batch}" if batch > 1 else ""  # as a video is predicted
     for key, name in names.items():
         spread = {form: [round(min(values), 2), round(max(values), 2)] for form, values in times.items()}
@@ -85,7 +85,7 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
 def export_forms(
     path: Path, calibrate: Path | None, place: torch.device, folder: Path
 ) -> tuple[dict[str, Path], tuple[int, int]]:
-    """Export the other forms (on the CPU alone: ONNX in fp32 and int8, ncnn); return their files by name, and images' (H, W)."""
+    """Export the other forms (on the CPU alone: ONNX and ncnn, fp32 and int8); return their files by name, and images' (H, W)."""
     network, trained = load_depth_network(path)
     size = trained_size(path, network, trained)
     files: dict[str, Path] = {}
@@ -99,8 +99,8 @@ def export_forms(
             header = ExportHeader(weights, network.size_multiple, dynamic=False, precision=precision)
             files[f"ONNX {precision}"] = folder / f"{precision}.onnx"
             export_onnx(network, header, files[f"ONNX {precision}"], images)
-        files["ncnn"] = folder / "model.ncnn.param"
-        export_ncnn(network, ExportHeader(weights, network.size_multiple, False, "fp32"), files["ncnn"])
+            files[f"ncnn {precision}"] = folder / f"{precision}.ncnn.param"
+            export_ncnn(network, header, files[f"ncnn {precision}"], images)
     return files, size
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +16,15 @@ from torch import Tensor
 from semdepth.apps.predict_inputs import find_images
 from semdepth.inference.export import OPSET, Difference, export_onnx, export_torch, sized_header
 from semdepth.inference.exported import files_of
-from semdepth.inference.ncnn_model import export_ncnn
+from semdepth.inference.ncnn_export import export_ncnn
+from semdepth.inference.ncnn_model import PRECISIONS as NCNN_PRECISIONS
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.predictor import find_weights, trained_size
 from semdepth.inference.quantise import calibration_images
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError, logger
 
+PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "ncnn": NCNN_PRECISIONS, "torch": ("fp32",)}
 SUFFIX = {"onnx": ".onnx", "ncnn": ".ncnn.param", "torch": ".pt2"}
 
 
@@ -37,8 +40,8 @@ def export(
     the weights; semdepth.load("model.onnx") and every command that takes weights read it. Before the file takes its name
     its outputs are compared with the network's: fp32 must agree within 1e-3 everywhere, else nothing is written.
 
-    ncnn was the fastest in fp32 on the one processor that was measured, and is made for phones and boards: three files,
-    NAME.ncnn.param, .bin and .json, of fixed size, one image at a time.
+    ncnn was the fastest on the one processor that was measured, and is made for phones and boards: three files,
+    NAME.ncnn.param, .bin and .json, of fixed size, one image at a time, in fp32 or int8.
 
     fp16 halves the file (for GPUs and browsers; processors gain nothing). int8 needs images to find its ranges from, of
     the kind that it will see.
@@ -57,14 +60,17 @@ def export(
         semdepth export RUN --out int8.onnx --precision int8 --calibrate DRIVE/image_02/data
         semdepth export RUN --out any.onnx --size dynamic     # images of any size
         semdepth export RUN --out model.ncnn.param --format ncnn
+        semdepth export RUN --out int8.ncnn.param --format ncnn --precision int8 --calibrate DRIVE/image_02/data
     """
     out = out or Path(f"model{SUFFIX[format]}")
     if not out.name.endswith(SUFFIX[format]):
         raise InputError(
             f"{out}: a file of --format {format} must be called {out.name.partition('.')[0]}{SUFFIX[format]}"
         )
-    if format != "onnx" and precision != "fp32":
-        raise InputError(f"--format {format} writes fp32, not {precision}; use --format onnx")
+    if precision not in PRECISIONS[format]:
+        raise InputError(
+            f"--format {format} writes {' or '.join(PRECISIONS[format])}, not {precision}; use --format onnx"
+        )
     if format == "ncnn" and size == "dynamic":
         raise InputError("--format ncnn writes a fixed --size, not dynamic; use --format onnx")
     if (precision == "int8") != (calibrate is not None):
@@ -81,17 +87,12 @@ def export(
         sized_header(trained, chosen, network.size_multiple), network.size_multiple, size == "dynamic", precision
     )
     console = Console()
-    if format == "torch":
-        with console.status("exporting"):
+    images_seen = () if calibrate is None else Calibration(calibrate, out, images, chosen)
+    with console.status("exporting") if calibrate is None else nullcontext():  # calibration has a bar of its own
+        if format == "torch":
             found = export_torch(network, header, out)
-    elif format == "ncnn":
-        with console.status("exporting"):
-            found = export_ncnn(network, header, out)
-    elif calibrate is None:
-        with console.status("exporting"):
-            found = export_onnx(network, header, out)
-    else:
-        found = export_onnx(network, header, out, Calibration(calibrate, out, images, chosen))
+        else:
+            found = (export_ncnn if format == "ncnn" else export_onnx)(network, header, out, images_seen)
     console.print(summary(out, header, found, format), highlight=False, soft_wrap=True)
 
 

@@ -114,7 +114,7 @@ def export_onnx(
             model = to_fp16(model, kept)
         elif header.precision == "int8":
             samples = []
-            model = to_int8(temporary, kept, _keeping(calibration, samples))
+            model = to_int8(temporary, kept, keeping(calibration, samples))
         if header.precision != "fp32":
             _write(model, header, temporary)
             found = require_close(network, OnnxNetwork(temporary, "cpu"), samples, header.precision)
@@ -211,7 +211,7 @@ def _size_of(header: WeightsHeader) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _keeping(images: Iterable[Tensor], kept: list[Tensor], count: int = 4) -> Iterator[Tensor]:
+def keeping(images: Iterable[Tensor], kept: list[Tensor], count: int = 4) -> Iterator[Tensor]:
     """Pass the images on, the first ``count`` of them also into ``kept``."""
     for image in images:
         if len(kept) < count:
