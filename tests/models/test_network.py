@@ -178,6 +178,7 @@ def test_exports_without_data_dependent_python(images):
         ("decoder_channels", (8, 8)),
         ("decoder_channels", (8, 8, 8, 8, 0)),
         ("guide_gradient", True),
+        ("ssfa_norm", "batch"),
     ],
 )
 def test_contradictions_are_refused(field, value):

@@ -28,16 +28,17 @@ def test_changes_nothing_before_training(kind, guide):
     assert torch.equal(aligned_s, s)
 
 
-def test_alignment_is_its_formula():
-    module = _awake(SemanticAlignment(6, 5, embedding=7))
+@pytest.mark.parametrize(("norm", "over"), [("channels", 1), ("instance", (2, 3))])
+def test_alignment_is_its_formula(norm, over):
+    module = _awake(SemanticAlignment(6, 5, embedding=7, norm=norm))
     d, s, p = _inputs()
     e = F.relu(module.embed(p))
     gamma_d, gamma_s, beta_d, beta_s = module.modulation(e).split(6, dim=1)
 
-    def norm(f):
-        return (f - f.mean((2, 3), keepdim=True)) / (f.var((2, 3), keepdim=True, unbiased=False) + 1e-5).sqrt()
+    def normalised(f):
+        return (f - f.mean(over, keepdim=True)) / (f.var(over, keepdim=True, correction=0) + 1e-5).sqrt()
 
-    moved = torch.cat(((1 + gamma_d) * norm(d) + beta_d, (1 + gamma_s) * norm(s) + beta_s), 1)
+    moved = torch.cat(((1 + gamma_d) * normalised(d) + beta_d, (1 + gamma_s) * normalised(s) + beta_s), 1)
     w, v = module.exchange.weight.split(6)
     w_bias, v_bias = module.exchange.bias.split(6)
     aligned_d, aligned_s = module(d, s, p)

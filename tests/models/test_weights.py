@@ -166,6 +166,16 @@ def test_pose_part_is_checked_too(path):
     _refused(path, "missing pose.motion.bias", load_pose_network)
 
 
+@pytest.mark.parametrize("norm", ["channels", "instance"])
+def test_files_of_before_there_was_a_choice_keep_their_norm(norm, path, tmp_path):
+    config = replace(CONFIG, ssfa_norm=norm)
+    save_weights(tmp_path / "n.safetensors", build_depth_network(config, seed=0), extra={"image_size": [64, 192]})
+    assert load_depth_network(tmp_path / "n.safetensors")[0].config.ssfa_norm == norm
+    _rewrite(path, change_header=lambda h: h["config"].pop("ssfa_norm"))
+    network, _ = load_depth_network(path)
+    assert [fusion.norm for fusion in network.fusions] == ["instance"] * 4
+
+
 def test_newer_format(path):
     _rewrite(path, change_header=lambda h: h.update(format_version=99))
     _refused(path, "newer than this semdepth")

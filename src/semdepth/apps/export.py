@@ -60,7 +60,6 @@ def export(
         semdepth export RUN --out int8.onnx --precision int8 --calibrate DRIVE/image_02/data
         semdepth export RUN --out any.onnx --size dynamic     # images of any size
         semdepth export RUN --out model.ncnn.param --format ncnn
-        semdepth export RUN --out int8.ncnn.param --format ncnn --precision int8 --calibrate DRIVE/image_02/data
     """
     out = out or Path(f"model{SUFFIX[format]}")
     if not out.name.endswith(SUFFIX[format]):

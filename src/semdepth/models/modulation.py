@@ -6,80 +6,96 @@ features and the modulation at the size that it came in; autograd would keep bot
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+Norm = Literal["channels", "instance"]
 EPSILON = 1e-5
 """Added to the variance, as by torch's instance norm."""
+_OVER: dict[Norm, list[int]] = {"channels": [1], "instance": [2, 3]}
+"""Dimensions of (branch, C, H, W) that mean and variance are taken over."""
 
 
-def modulate(features: Tensor, modulation: Tensor) -> Tensor:
-    """Return ``(1 + γ) ⊙ norm(features) + β``, normalised by instance statistics (Park et al. 2019, eq. 1).
+def modulate(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
+    """Return ``(1 + γ) ⊙ norm(features) + β`` (Park et al. 2019, eq. 1).
 
     Args:
-        features: (B, C, H, W).
-        modulation: (B, 2C, h, w), γ over β; at another size it is resized bilinearly.
+        features: (B, 2C, H, W), those of two branches side by side; each is normalised by itself.
+        modulation: (B, 4C, h, w), γ over β; at another size it is resized bilinearly.
+        norm: what mean and variance are taken over.
 
     Returns:
-        (B, C, H, W). On a CPU it can be differentiated once.
+        (B, 2C, H, W). On a CPU it can be differentiated once.
     """
     by_hand = features.device.type == "cpu" and features.is_contiguous() and modulation.is_contiguous()
     if not by_hand or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return modulate_plainly(features, modulation)
-    modulated: Tensor = _Modulated.apply(features, modulation)
+        return modulate_plainly(features, modulation, norm)
+    modulated: Tensor = _Modulated.apply(features, modulation, norm)
     return modulated
 
 
-def modulate_plainly(features: Tensor, modulation: Tensor) -> Tensor:
+def modulate_plainly(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
     """Return the same, as autograd takes it."""
     gamma, beta = _resized(modulation, features).chunk(2, dim=1)
-    normal = F.instance_norm(features, eps=EPSILON)
+    if norm == "instance":
+        normal = F.instance_norm(features, eps=EPSILON)
+    else:
+        normal = torch.cat([_over_channels(branch) for branch in features.chunk(2, dim=1)], dim=1)
     return torch.addcmul(normal + beta, gamma, normal)
+
+
+def _over_channels(feature: Tensor) -> Tensor:
+    centred = feature - feature.mean(1, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + EPSILON)
 
 
 class _Modulated(torch.autograd.Function):
     """With x normalised to ``n = (x − μ)·r`` and the gradient g of ``n + γ·n + β``: γ gets ``g·n``, β gets g.
 
-    ``q = g + γ·g`` reaches n, and ``r·(q − mean(q) − n·mean(q·n))`` reaches x.
+    ``q = g + γ·g`` reaches n, and ``r·(q − mean(q) − n·mean(q·n))`` reaches x. An image is taken as (branch, C, H, W).
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, modulation: Tensor) -> Tensor:
-        mean = features.mean((2, 3), keepdim=True)
+    def forward(ctx: Any, features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
+        ctx.over = _OVER[norm]
+        branches = features.unflatten(1, (2, -1))
+        mean = branches.mean([1 + dim for dim in ctx.over], keepdim=True)
         scale = torch.empty_like(mean)
-        modulated = torch.empty_like(features)
-        room = torch.empty_like(features[0])
+        modulated = torch.empty_like(branches)
+        room = torch.empty_like(branches[0])
         for b, out in enumerate(modulated):
-            normal = torch.sub(features[b], mean[b], out=room)
-            variance = torch.mul(normal, normal, out=out).mean((1, 2), keepdim=True)
+            normal = torch.sub(branches[b], mean[b], out=room)
+            variance = torch.mul(normal, normal, out=out).mean(ctx.over, keepdim=True)
             normal.mul_(torch.rsqrt(variance.add_(EPSILON), out=scale[b]))
-            gamma, beta = _resized(modulation[b : b + 1], features)[0].chunk(2)
+            gamma, beta = _resized(modulation[b : b + 1], features)[0].unflatten(0, (2, *normal.shape[:2]))
             torch.add(normal, beta, out=out).addcmul_(gamma, normal)
         ctx.save_for_backward(features, modulation, mean, scale)
-        return modulated
+        return modulated.flatten(1, 2)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         features, modulation, mean, scale = ctx.saved_tensors
-        channels = features.shape[1]
-        to_features, to_modulation = torch.empty_like(features), torch.empty_like(modulation)
-        room, product = torch.empty_like(features[0]), torch.empty_like(features[0])
+        branches, of_branches = (x.unflatten(1, (2, -1)) for x in (features, grad))
+        to_features, to_modulation = torch.empty_like(branches), torch.empty_like(modulation)
+        room, product = torch.empty_like(branches[0]), torch.empty_like(branches[0])
+        width = features.shape[1]
         for b, out in enumerate(to_features):
-            normal = torch.sub(features[b], mean[b], out=room).mul_(scale[b])
-            of_modulated = grad[b]
-            to_gamma, to_beta = to_modulation[b].split(channels)
-            to_gamma.copy_(_resized_back(torch.mul(of_modulated, normal, out=product), to_gamma))
-            to_beta.copy_(_resized_back(of_modulated, to_beta))
-            gamma = _resized(modulation[b : b + 1, :channels], features)[0]
+            normal = torch.sub(branches[b], mean[b], out=room).mul_(scale[b])
+            of_modulated = of_branches[b]
+            to_gamma, to_beta = to_modulation[b].split(width)
+            torch.mul(of_modulated, normal, out=product)
+            to_gamma.copy_(_resized_back(product.flatten(0, 1), to_gamma))
+            to_beta.copy_(_resized_back(grad[b], to_beta))
+            gamma = _resized(modulation[b : b + 1, :width], features)[0].unflatten(0, normal.shape[:2])
             torch.addcmul(of_modulated, gamma, of_modulated, out=out)
-            slope = torch.mul(out, normal, out=product).mean((1, 2), keepdim=True)
-            out.sub_(out.mean((1, 2), keepdim=True)).addcmul_(normal, slope, value=-1).mul_(scale[b])
-        return to_features, to_modulation
+            slope = torch.mul(out, normal, out=product).mean(ctx.over, keepdim=True)
+            out.sub_(out.mean(ctx.over, keepdim=True)).addcmul_(normal, slope, value=-1).mul_(scale[b])
+        return to_features.flatten(1, 2), to_modulation, None
 
 
 def _resized(modulation: Tensor, features: Tensor) -> Tensor:

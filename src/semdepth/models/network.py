@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from semdepth.models.decoder import NUM_SCALES, ClassHead, DisparityHead, PyramidDecoder, ground_profile
 from semdepth.models.encoder import Encoder, build_encoder
+from semdepth.models.modulation import Norm
 from semdepth.models.ssfa import FeatureConcatenation, SemanticAlignment
 from semdepth.runtime import InputError
 from semdepth.structures import NetworkOutput
@@ -42,6 +43,8 @@ class NetworkConfig:
     """ground: start from what a level camera above flat ground sees; flat: the literature's head, no row profile."""
     ground_sigmoid: tuple[float, float] = (0.1, 0.5)
     """Initial sigmoid output (at and above the horizon, at the bottom row), for ``initial_disparity: ground``."""
+    ssfa_norm: Norm = "channels"
+    """What ssfa normalises features over: channels, at each pixel; instance: the image, channel by channel (loses the road)."""
     guide_gradient: bool = False
     """Let the ssfa gradient flow into the class probabilities that guide it."""
     pose_encoder: str = "resnet18"
@@ -59,6 +62,8 @@ class NetworkConfig:
             raise InputError(f"network.initial_disparity: {self.initial_disparity!r} is unknown; choose ground or flat")
         if self.intrinsics not in get_args(Intrinsics):
             raise InputError(f"network.intrinsics: {self.intrinsics!r} is unknown; choose given or learnt")
+        if self.ssfa_norm not in get_args(Norm):
+            raise InputError(f"network.ssfa_norm: {self.ssfa_norm!r} is unknown; choose channels or instance")
         if not all(0 < value < 1 for value in self.ground_sigmoid):
             raise InputError(f"network.ground_sigmoid: {self.ground_sigmoid}; give two numbers between 0 and 1")
         if not 0 < self.min_depth < self.max_depth:
@@ -97,9 +102,12 @@ class DepthNetwork(nn.Module):
         if config.fusion != "depth-only":
             self.semantic_decoder = PyramidDecoder(*pyramid)
             self.class_heads = nn.ModuleList(ClassHead(c, config.num_classes) for c in widths)
-        if config.fusion in ("concat", "ssfa"):
-            exchange = SemanticAlignment if config.fusion == "ssfa" else FeatureConcatenation
-            self.fusions = nn.ModuleList(exchange(c, config.num_classes) for c in widths)
+        if config.fusion == "ssfa":
+            self.fusions = nn.ModuleList(
+                SemanticAlignment(c, config.num_classes, norm=config.ssfa_norm) for c in widths
+            )
+        elif config.fusion == "concat":
+            self.fusions = nn.ModuleList(FeatureConcatenation(c, config.num_classes) for c in widths)
 
     @property
     def size_multiple(self) -> int:

@@ -10,19 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semdepth.models.modulation import modulate
+from semdepth.models.modulation import Norm, modulate
 
 
 class SemanticAlignment(nn.Module):
     """Semantic-aware Spatial Feature Alignment (Li et al. 2021, arXiv 2102.06685; form after SPADE, Park et al. 2019).
 
     With class probabilities P: ``E = ReLU(conv3×3(P))``; for F in {D, S}: ``F' = (1 + γ_F(E)) ⊙ norm(F) + β_F(E)``,
-    γ, β 3×3 convolutions, norm by instance statistics; ``D ← D + W([D', S'])``, ``S ← S + V([S', D'])``.
+    γ, β 3×3 convolutions, norm without parameters; ``D ← D + W([D', S'])``, ``S ← S + V([S', D'])``.
     """
 
-    def __init__(self, channels: int, num_classes: int, embedding: int = 64) -> None:
+    def __init__(self, channels: int, num_classes: int, embedding: int = 64, norm: Norm = "channels") -> None:
         """Build the alignment of two ``channels`` wide features under ``num_classes`` probabilities."""
         super().__init__()
+        self.norm: Norm = norm
         self.embed = nn.Conv2d(num_classes, embedding, 3, padding=1)
         # One pass for both branches: D and S side by side, their γ and β from one convolution, W over V in another.
         self.modulation = nn.Conv2d(embedding, 4 * channels, 3, padding=1)
@@ -42,7 +43,7 @@ class SemanticAlignment(nn.Module):
         """
         modulation = self.modulation(F.relu(self.embed(probabilities)))
         both = torch.cat((depth, semantic), dim=1)
-        return _halves(both + self.exchange(modulate(both, modulation)))
+        return _halves(both + self.exchange(modulate(both, modulation, self.norm)))
 
 
 class FeatureConcatenation(nn.Module):

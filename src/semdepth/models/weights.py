@@ -226,7 +226,7 @@ def parse_header(path: Path, entry: str) -> WeightsHeader:
 
 
 def _config(raw: dict[str, Any]) -> NetworkConfig:
-    """Rebuild the configuration; JSON knows no tuples. Fields that are not there keep their defaults."""
+    """Rebuild the configuration; JSON knows no tuples. Fields that are not there keep their defaults, or what they were."""
     if not isinstance(raw, dict):
         raise TypeError("the configuration is no object")
     widths = raw.get("decoder_channels", ())
@@ -235,7 +235,8 @@ def _config(raw: dict[str, Any]) -> NetworkConfig:
     unknown = sorted(set(raw) - {f.name for f in fields(NetworkConfig)})
     if unknown:
         raise ValueError(f"unknown field {unknown[0][:80]}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    values: dict[str, Any] = {"ssfa_norm": "instance"}  # what there was before there was a choice
+    values |= {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     return NetworkConfig(**values)
 
 
