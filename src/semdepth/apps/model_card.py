@@ -71,9 +71,10 @@ def _use(run: RunFolder, repository: str) -> str:
         if isinstance(origin, dict)
         else f"It was learnt from video without depth labels, after {BASELINE if config.fusion == 'depth-only' else PAPER}."
     )
+    norm = f" (norm: {config.ssfa_norm})" if config.fusion == "ssfa" else ""
     return (
         f"A semdepth network: {gives} from a single image. {made}\n\n"
-        f"- Encoder: {portable(config.encoder)}; branches: {_BRANCHES[config.fusion]}\n"
+        f"- Encoder: {portable(config.encoder)}; branches: {_BRANCHES[config.fusion]}{norm}\n"
         f"- Input: any image, resized to {width}×{height}; the output has the image's own size\n"
         f"- Files: `weights.safetensors` (nothing is pickled; loading executes nothing); written by semdepth "
         f"{run.header.package_version}\n\n"
@@ -137,9 +138,10 @@ def _training(run: RunFolder) -> str:
         "seed": get("trainer.seed"),
     }
     listed = "\n".join(f"- {name}: {value}" for name, value in lines.items())
-    return (
-        f"## Training\n\n{listed}\n\n```sh\nsemdepth train --config config.yaml --run runs/again --data.root DIR\n```"
-    )
+    more = "--run runs/again --data.root DIR"
+    if get("network.fusion") == "ssfa" and get("network.ssfa_norm") is None:  # written before there was a choice
+        more += f" --network.ssfa_norm {run.header.config.ssfa_norm}"
+    return f"## Training\n\n{listed}\n\n```sh\nsemdepth train --config config.yaml {more}\n```"
 
 
 def _start(run: RunFolder) -> str:

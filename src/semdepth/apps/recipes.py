@@ -44,8 +44,18 @@ def parse_experiment(arguments: list[str], parser: Parser | None = None) -> Expe
 
 def load_experiment(path: Path) -> Experiment:
     """Return the experiment of a recipe, or of a run folder."""
-    file = path / RUN_CONFIG if path.is_dir() else path
-    return parse_experiment(["--config", str(require_file(file, "recipe"))])
+    file = require_file(path / RUN_CONFIG if path.is_dir() else path, "recipe")
+    return parse_experiment(["--config", str(file), *_of_before(file)])
+
+
+def _of_before(file: Path) -> list[str]:
+    """Return, as options, what a run's own file does not say because there was no choice when it was written."""
+    try:
+        network = yaml.safe_load(file.read_text(encoding="utf-8"))["network"]
+        older = file.name == RUN_CONFIG and network["fusion"] == "ssfa" and "ssfa_norm" not in network
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return []  # whoever parses it says what is wrong
+    return ["--network.ssfa_norm", "instance"] if older else []
 
 
 def refuse_other_run(experiment: Experiment) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,25 @@ def export_ncnn(
     with tempfile.TemporaryDirectory(prefix="semdepth_") as folder:
         made = _convert(network, (height, width), Path(folder))
         samples = check_images((height, width), network.size_multiple, dynamic=False)
+        found = _checked(network, replace(header, precision="fp32"), made, samples)
         if header.precision == "int8":
             samples = []
             quantise(made[0], network, keeping(calibration, samples))
-        made[2].write_text(json.dumps(describe(header, made[:2]), indent=1), encoding="utf-8")
-        found = require_close(network, NcnnNetwork(made[0]), samples, header.precision)
+            found = _checked(network, header, made, samples)
         with ExitStack() as stack:  # unwound in reverse: graph, weights, description
             for source, target in reversed(list(zip(made, targets, strict=True))):
                 shutil.copyfile(source, stack.enter_context(whole_file(target)))
     return found
+
+
+def _checked(network: DepthNetwork, header: ExportHeader, files: tuple[Path, ...], samples: list[Tensor]) -> Difference:
+    """Write the description beside graph and weights, and return how far the model is from the network.
+
+    Raises:
+        InputError: if that is too far.
+    """
+    files[2].write_text(json.dumps(describe(header, files[:2]), indent=1), encoding="utf-8")
+    return require_close(network, NcnnNetwork(files[0]), samples, header.precision)
 
 
 def _convert(network: DepthNetwork, size: tuple[int, int], folder: Path) -> tuple[Path, ...]:

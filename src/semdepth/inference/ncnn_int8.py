@@ -1,4 +1,4 @@
-"""An ncnn model in 8 bits, as ncnn's own tools would write it; those are not on the package index.
+"""An ncnn model in 8 bits, in the form that ncnn's own tools write; those are not on the package index.
 
 ncnn quantises symmetrically: weights per output channel, a convolution's input as a whole. A convolution with the parameter
 ``8=1`` has its weights in 8 bits and, behind its bias, what weights and input were multiplied by. All else stays in float32.
@@ -21,7 +21,11 @@ from semdepth.runtime import InputError
 
 FLOAT32, INT8 = bytes(4), (0x000D4B38).to_bytes(4, "little")
 """What stands before a layer's weights and says how they are stored."""
-LARGEST = 127
+ALWAYS_THERE = ("disparity_heads.0", "class_heads.0", "fusions")
+"""Those of ``FLOAT_SCOPES`` that every graph has; a coarser head may be left out."""
+LEVELS, LEVELS_OF_WINOGRAD = 127, 31
+"""The largest whole number that a value becomes. By Winograd's method the sums of larger weights can overflow: ncnn's own
+tools give those 6 bits, too."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,14 @@ class Layer:
     stored: bytes
 
     @property
-    def weights(self) -> bytes:
+    def kernel(self) -> bytes:
         """A convolution's weights, float32."""
         return self.stored[4 : 4 + 4 * int(self.parameters[6])]
+
+    @property
+    def is_winograd(self) -> bool:
+        """Whether ncnn convolves by Winograd's method: 3×3, dilation and stride 1."""
+        return [int(self.parameters.get(key, 1)) for key in (1, 2, 3)] == [3, 1, 1]
 
 
 def quantise(param: Path, network: nn.Module, images: Iterable[Tensor]) -> None:
@@ -50,18 +59,19 @@ def quantise(param: Path, network: nn.Module, images: Iterable[Tensor]) -> None:
         images: (1, 3, H, W) in [0, 1] of the model's size, from which the ranges of what convolutions see are taken.
 
     Raises:
-        InputError: if the model has layers whose weights cannot be told apart.
+        InputError: if the model has layers whose weights cannot be told apart, cannot run, or there are no images.
     """
     weights = files_of(param)[1]
     layers = read_layers(param, weights)
     kept = {
-        module.weight.detach().numpy().tobytes()
+        name: module.weight.detach().numpy().tobytes()
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d) and name.startswith(FLOAT_SCOPES)
     }
     convolutions = [layer for layer in layers if layer.kind == "Convolution"]
-    chosen = [layer for layer in convolutions if layer.weights not in kept]
-    if len(chosen) == len(convolutions):
+    chosen = [layer for layer in convolutions if layer.kernel not in kept.values()]
+    found = {layer.kernel for layer in convolutions}
+    if any(kernel not in found for name, kernel in kept.items() if name.startswith(ALWAYS_THERE)):
         raise InputError("the heads of this network are not found in its ncnn model; use --format onnx for int8")
     largest = _largest_inputs(param, [layer.inputs[0] for layer in chosen], images)
     ranges = {layer.name: largest[layer.inputs[0]] for layer in chosen}
@@ -110,12 +120,13 @@ def _stored_bytes(kind: str, parameters: dict[int, str]) -> int:
 
 def _in_8_bits(layer: Layer, largest_input: float) -> bytes:
     """Return what a quantised convolution has in the file of weights."""
-    values: npt.NDArray[np.float32] = np.frombuffer(layer.weights, dtype="<f4").reshape(int(layer.parameters[0]), -1)
-    scales = LARGEST / np.abs(values).max(axis=1, keepdims=True).clip(1e-9)
+    values: npt.NDArray[np.float32] = np.frombuffer(layer.kernel, dtype="<f4").reshape(int(layer.parameters[0]), -1)
+    levels = LEVELS_OF_WINOGRAD if layer.is_winograd else LEVELS
+    scales = levels / np.abs(values).max(axis=1, keepdims=True).clip(1e-9)
     small: bytes = np.rint(values * scales).astype(np.int8).tobytes()
     padding = bytes(-len(small) % 4)
     bias = layer.stored[4 + 4 * values.size :]
-    multipliers = np.array([*scales[:, 0], LARGEST / max(largest_input, 1e-9)], dtype="<f4")
+    multipliers = np.array([*scales[:, 0], LEVELS / max(largest_input, 1e-9)], dtype="<f4")
     return b"".join((INT8, small, padding, bias, multipliers.tobytes()))
 
 
@@ -124,11 +135,16 @@ def _largest_inputs(param: Path, blobs: list[str], images: Iterable[Tensor]) -> 
 
     net = open_net(param, keep_blobs=True)
     largest = dict.fromkeys(blobs, 0.0)
+    image = None
     for image in images:
         pixels = np.ascontiguousarray(image[0].numpy())  # a Mat neither knows strides nor keeps what it was made of
         with net.create_extractor() as extractor:
             extractor.input(INPUT, ncnn.Mat(pixels).clone())
             for blob in blobs:
-                values = np.array(extractor.extract(blob)[1])
-                largest[blob] = max(largest[blob], float(np.abs(values).max()))
+                code, values = extractor.extract(blob)
+                if code:
+                    raise InputError(f"ncnn cannot run this network up to {blob}; use --format onnx for int8")
+                largest[blob] = max(largest[blob], float(np.abs(np.array(values)).max()))
+    if image is None:
+        raise InputError("no images to take the ranges of 8 bits from; give some")
     return largest

@@ -44,7 +44,7 @@ class NetworkConfig:
     ground_sigmoid: tuple[float, float] = (0.1, 0.5)
     """Initial sigmoid output (at and above the horizon, at the bottom row), for ``initial_disparity: ground``."""
     ssfa_norm: Norm = "channels"
-    """What ssfa normalises features over: channels, at each pixel; instance: the image, channel by channel (loses the road)."""
+    """What ssfa normalises features over: channels, at each pixel; instance: the image, channel by channel (as before; worse)."""
     guide_gradient: bool = False
     """Let the ssfa gradient flow into the class probabilities that guide it."""
     pose_encoder: str = "resnet18"

@@ -94,6 +94,9 @@ def start_from(weights: Path, learner: Learner) -> None:
     """
     depth, _ = load_depth_network(weights)
     pose = load_pose_network(weights)
+    found, wanted = depth.config, learner.depth.config
+    if found.fusion == wanted.fusion == "ssfa" and found.ssfa_norm != wanted.ssfa_norm:  # the tensors do not tell
+        raise InputError(f"{weights}: its SSFA has another norm; set network.ssfa_norm: {found.ssfa_norm}")
     try:
         learner.depth.load_state_dict(depth.state_dict())
         of_camera = ("focal.", "turn.")
