@@ -123,7 +123,7 @@ NCNN_FILES = {"param": b"7767517\n0 0\n", "bin": b"weights"}
 
 def ncnn_seeds(folder: Path) -> list[bytes]:
     """Return the description that `semdepth export --format ncnn` writes beside a small network."""
-    from semdepth.inference.ncnn_model import describe
+    from semdepth.inference.ncnn_export import describe
     from semdepth.inference.onnx_file import ExportHeader
     from semdepth.models.weights import load_depth_network
 
