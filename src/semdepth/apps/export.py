@@ -132,10 +132,8 @@ def summary(out: Path, header: ExportHeader, found: Difference, format: str) -> 
     height, width = header.weights.extra["image_size"]
     shape = f"multiples of {header.size_multiple}, made for {width}×{height}" if header.dynamic else f"{width}×{height}"
     kind = {"onnx": f"ONNX opset {OPSET}", "ncnn": "ncnn", "torch": "torch.export"}[format]
-    size, batch = (
-        sum(file.stat().st_size for file in files_of(out)),
-        "one image at a time" if format == "ncnn" else "any batch",
-    )
+    size = sum(file.stat().st_size for file in files_of(out))
+    batch = "one image at a time" if format == "ncnn" else "any batch"
     differs = f"within {found.largest:.1e} of the network (mean {found.mean:.1e}), relative"
     precision: Precision = header.precision
     return f"{kind}, {precision}, {shape}, {batch}, {size / 1e6:.1f} MB, {differs}: {out}"
