@@ -33,6 +33,8 @@ from fuzz_seeds import (
     weight_seeds,
 )
 
+from semdepth.inference.exported import ExportedNetwork
+from semdepth.inference.predictor import Predictor, trained_size
 from semdepth.runtime import InputError
 
 
@@ -164,10 +166,23 @@ def read_weights_case(path: Path) -> Any:
 
 
 def read_onnx_case(path: Path) -> Any:
-    """Load an exported file, and run it once if it loads."""
-    import semdepth
+    """Load an exported file with ONNX Runtime, and run it once if it loads."""
+    from semdepth.inference.onnx_session import OnnxNetwork
 
-    return semdepth.load(path, "cpu").predict(np.zeros((24, 40, 3), np.uint8)).depth.shape
+    return run_export(path, OnnxNetwork(path, "cpu"))
+
+
+def read_openvino_case(path: Path) -> Any:
+    """Load an exported file with OpenVINO, and run it once if it loads."""
+    from semdepth.inference.openvino_model import OpenvinoNetwork
+
+    return run_export(path, OpenvinoNetwork(path))
+
+
+def run_export(path: Path, network: ExportedNetwork) -> tuple[int, ...]:
+    """Predict a single image, as ``semdepth.load`` makes an exported file ready."""
+    size = trained_size(path, network, network.header.weights)
+    return Predictor(network, size, "cpu").predict(np.zeros((24, 40, 3), np.uint8)).depth.shape
 
 
 def read_ncnn_case(path: Path) -> Any:
@@ -226,6 +241,7 @@ TARGETS: dict[str, Target] = {
         Target("video", ".mp4", video_seeds, read_video_case),
         Target("laser", ".mat", laser_seeds, read_laser_case),
         Target("onnx", ".onnx", onnx_seeds, read_onnx_case),
+        Target("openvino", ".onnx", onnx_seeds, read_openvino_case),
         Target("ncnn", ".json", ncnn_seeds, read_ncnn_case),
     )
 }

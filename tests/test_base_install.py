@@ -16,6 +16,7 @@ EXTRAS = (
     "scipy",
     "onnx",
     "onnxruntime",
+    "openvino",
     "gradio",
     "trimesh",
     "OpenEXR",

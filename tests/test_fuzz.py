@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-CASES = {"recipe": 15, "weights": 60, "video": 60, "laser": 80, "onnx": 40}
+CASES = {"recipe": 15, "weights": 60, "video": 60, "laser": 80, "onnx": 40, "openvino": 40}
 """Those whose reader is slow; 150 of the others."""
 
 
@@ -27,7 +27,7 @@ def monkeypatch_module() -> pytest.MonkeyPatch:
 
 TARGETS = [
     "image", "label", "depth", "calibration", "lidar", "split", "poses", "camera", "recipe", "weights", "checkpoint",
-    "video", "laser", "onnx", "ncnn",
+    "video", "laser", "onnx", "openvino", "ncnn",
 ]  # fmt: skip
 
 

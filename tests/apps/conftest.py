@@ -1,16 +1,20 @@
 """A world small enough to go through every command in a test."""
 
+import copy
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 from semdepth.apps import benchmark_apart
 from semdepth.apps.cli import main
-from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.inference import export as exporting
+from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
 
 SMALL = [
@@ -78,6 +82,23 @@ def export_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         Image.fromarray(np.roll(pixels, 2 * i, 1)).resize((140, 90)).save(out / "images" / f"{i}.png")
     return out
+
+
+@pytest.fixture(scope="module")
+def graphs() -> Iterator[None]:
+    """Let torch trace equal networks once: its exporter takes seconds for each."""
+    made: dict[tuple[object, ...], onnx.ModelProto] = {}
+    make = exporting.make_graph
+
+    def remembered(network: DepthNetwork, size: tuple[int, int], dynamic: bool) -> onnx.ModelProto:
+        key = (network.config, size, dynamic)
+        if key not in made:
+            made[key] = make(network, size, dynamic)
+        return copy.deepcopy(made[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "make_graph", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")

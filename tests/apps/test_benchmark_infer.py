@@ -21,12 +21,16 @@ def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["benchmark", "infer", f"--weights={tmp_path / 'w.safetensors'}", *more]) == 0
     found = json.loads((tmp_path / "performance.json").read_text())
     assert found["load"] == {"ratio": 4.0}
-    forms = {"torch as trained", "torch as loaded", "ONNX fp32", "ONNX int8", "ncnn fp32", "ncnn int8"}
-    for key, form in (("infer_cpu", "ncnn fp32"), ("infer_cpu_int8", "ncnn int8")):
+    exported = {f"{engine} {precision}" for engine in ("ONNX", "OpenVINO", "ncnn") for precision in ("fp32", "int8")}
+    forms = {"torch as trained", "torch as loaded"} | exported
+    for key, precision in (("infer_cpu", "fp32"), ("infer_cpu_int8", "int8")):
         row = found[key]
+        rivals = {form for form in exported if form.endswith(precision)}
         assert set(row["all"]) == forms | {f"{name}, {mode} of 2" for name in forms for mode in ("stream", "batch")}
         assert row["unit"] == "ms"
-        assert row["ours"] == pytest.approx(row["all"][f"{form}, stream of 2"], rel=0.01)
+        assert row["form"] in rivals
+        assert row["ours"] == pytest.approx(row["all"][f"{row['form']}, stream of 2"], rel=0.01)
+        assert row["ours"] <= min(row["all"][f"{form}, stream of 2"] for form in rivals) * 1.01  # the fastest
         assert row["ratio"] == pytest.approx(row["reference"] / row["ours"], rel=0.02)
     assert "| ONNX int8, batch of 2 |" in capsys.readouterr().out
 

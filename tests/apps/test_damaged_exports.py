@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import semdepth
-from semdepth.inference import onnx_file
+from semdepth.inference import onnx_file, predictor
 from semdepth.inference.onnx_file import read_export_header
 from semdepth.runtime import InputError
 
@@ -55,11 +55,19 @@ def no_such_channel(good: bytes) -> bytes:
     return model.SerializeToString()
 
 
+@pytest.fixture(params=["OpenVINO", "ONNX Runtime"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which of the two opens ONNX files."""
+    if request.param == "ONNX Runtime":
+        monkeypatch.setattr(predictor, "find_spec", lambda _: None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(
     ("damage", "says"),
     [(cut, "no whole ONNX"), (foreign, "not from semdepth"), (empty_graph, "cannot load it"), (newer, "newer"),
-     (other_size, "damaged semdepth header"), (lambda _: b"", "is empty"), (lambda _: b"MZ" * 999, "no whole ONNX"),
-     (no_such_channel, "cannot run it")],
+     (other_size, "damaged semdepth header"), (lambda _: b"", "is empty"), (lambda _: b"MZ" * 999, "no whole ONNX")],
 )  # fmt: skip
 def test_bad_files_are_one_line(
     damage: Callable[[bytes], bytes],
@@ -75,6 +83,20 @@ def test_bad_files_are_one_line(
     assert str(bad) in said
 
 
+@pytest.mark.parametrize("engine", ["ONNX Runtime"], indirect=True)
+@pytest.mark.usefixtures("engine")
+def test_what_fails_when_it_is_run_is_one_line(
+    dynamic_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OpenVINO takes a channel that is not there for zeros."""
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(no_such_channel(dynamic_export.read_bytes()))
+    said = complaint(["predict", str(dynamic_export.parent / "images"), "--weights", str(bad)], capsys)
+    assert "cannot run it" in said
+    assert str(bad) in said
+
+
+@pytest.mark.usefixtures("engine")
 def test_what_is_no_text_is_not_printed(
     dynamic_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

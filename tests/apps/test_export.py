@@ -1,10 +1,8 @@
 """``semdepth export`` from end to end, every format, and what its files are worth."""
 
-import copy
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,30 +15,13 @@ import semdepth
 from semdepth.apps.cli import main
 from semdepth.inference import export as exporting
 from semdepth.inference.onnx_file import metadata_of, read_export_header
-from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError
 
 from .conftest import EXPORT_CAMERA
 from .test_bad_input import complaint
 
+pytestmark = pytest.mark.usefixtures("graphs")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "deploy_onnx.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def graphs() -> Iterator[None]:
-    """Let torch trace equal networks once: its exporter takes seconds for each."""
-    made: dict[tuple[object, ...], onnx.ModelProto] = {}
-    make = exporting.make_graph
-
-    def remembered(network: DepthNetwork, size: tuple[int, int], dynamic: bool) -> onnx.ModelProto:
-        key = (network.config, size, dynamic)
-        if key not in made:
-            made[key] = make(network, size, dynamic)
-        return copy.deepcopy(made[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "make_graph", remembered)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,20 @@ from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.exported import ExportedNetwork
 from semdepth.inference.ncnn_export import export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
+from semdepth.inference.onnx_session import OnnxNetwork
+from semdepth.inference.openvino_model import OpenvinoNetwork
 from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.decoder import convolve_plainly
 from semdepth.models.folding import make_fast
-from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.runtime import InputError, choose_device
 
 REFERENCE, LOADED = "torch as trained", "torch as loaded"
 """A network as training leaves it, and as ``semdepth.load`` makes it ready."""
+OPENVINO, NCNN = "OpenVINO", "ncnn"
+ENGINES = ("ONNX", OPENVINO, NCNN)
+"""What runs the exported forms: ONNX Runtime and OpenVINO the same ONNX file, ncnn its own."""
 SIZE = (192, 640)
 WARM_UP = 2
 
@@ -61,9 +66,9 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         path = _random_weights(Path(folder)) if weights is None else find_weights(weights)
         files, size = export_forms(path, calibrate, place, Path(folder))
         times = measure_forms({REFERENCE: path, LOADED: path} | files, batch, size, place, rounds)
-    names = {"infer_cpu": "ncnn fp32", "infer_cpu_int8": "ncnn int8"} if place.type == "cpu" else {"infer_gpu": LOADED}
     mode = f", stream of {batch}" if batch > 1 else ""  # as a video is predicted
-    for key, name in names.items():
+    for key, names in contestants(place).items():
+        name = min(names, key=lambda form: statistics.median(times[form + mode]))
         spread = {form: [round(min(values), 2), round(max(values), 2)] for form, values in times.items()}
         medians = {form: round(statistics.median(values), 2) for form, values in times.items()}
         written = record(
@@ -72,6 +77,7 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
             statistics.median(times[REFERENCE + mode]),
             "ms",
             out=out,
+            form=name,
             mode=mode.strip(", ") or "single image",
             all=medians,
             spread=spread,
@@ -82,10 +88,20 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
     return f"{table(times)}\n\nAs JSON: {written}"
 
 
+def contestants(place: torch.device) -> dict[str, list[str]]:
+    """Return the forms of which the fastest is recorded, by the key of its record."""
+    if place.type != "cpu":
+        return {"infer_gpu": [LOADED]}
+    return {
+        "infer_cpu": [LOADED, *(f"{engine} fp32" for engine in ENGINES)],
+        "infer_cpu_int8": [f"{engine} int8" for engine in ENGINES],
+    }
+
+
 def export_forms(
     path: Path, calibrate: Path | None, place: torch.device, folder: Path
 ) -> tuple[dict[str, Path], tuple[int, int]]:
-    """Export the other forms (on the CPU alone: ONNX and ncnn, fp32 and int8); return their files by name, and images' (H, W)."""
+    """Export the other forms (on the CPU alone: ``ENGINES``, fp32 and int8); return their files by name, and images' (H, W)."""
     network, trained = load_depth_network(path)
     size = trained_size(path, network, trained)
     files: dict[str, Path] = {}
@@ -97,10 +113,10 @@ def export_forms(
         precisions: tuple[Precision, ...] = ("fp32", "int8")
         for precision in precisions:
             header = ExportHeader(weights, network.size_multiple, dynamic=False, precision=precision)
-            files[f"ONNX {precision}"] = folder / f"{precision}.onnx"
-            export_onnx(network, header, files[f"ONNX {precision}"], images)
-            files[f"ncnn {precision}"] = folder / f"{precision}.ncnn.param"
-            export_ncnn(network, header, files[f"ncnn {precision}"], images)
+            graph, param = folder / f"{precision}.onnx", folder / f"{precision}.ncnn.param"
+            export_onnx(network, header, graph, images)
+            export_ncnn(network, header, param, images)
+            files |= {f"{engine} {precision}": param if engine == NCNN else graph for engine in ENGINES}
     return files, size
 
 
@@ -130,7 +146,10 @@ def measure_forms(
 
 def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str) -> dict[str, Callable[[], object]]:
     """Return the passes of one form, in the process that it has to itself."""
-    network, _ = open_network(file, "cpu")
+    if file.suffix == ".onnx":
+        network: DepthNetwork = OpenvinoNetwork(file) if name.startswith(OPENVINO) else OnnxNetwork(file, "cpu")
+    else:
+        network, _ = open_network(file, "cpu")
     if not isinstance(network, ExportedNetwork):
         (convolve_plainly if name == REFERENCE else make_fast)(network)
     network.to(place)

@@ -44,6 +44,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "openvino": "openvino",
     "ncnn": "ncnn",
     "pnnx": "ncnn",
     "ray": "cluster",

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.hub import first_line
 from semdepth.inference.files import whole_file
-from semdepth.inference.onnx_file import DISPARITY, IMAGE, LOGITS, ExportHeader, metadata_of
+from semdepth.inference.onnx_file import IMAGE, ExportHeader, metadata_of, output_names
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import WeightsHeader
@@ -142,8 +142,7 @@ def make_graph(network: DepthNetwork, size: tuple[int, int], dynamic: bool) -> A
     """
     import onnxscript  # noqa: F401 - torch's exporter needs it, and says so less clearly
 
-    outputs = [DISPARITY] if network.config.fusion == "depth-only" else [DISPARITY, LOGITS]
-    program = _program(network, size, dynamic)
+    program, outputs = _program(network, size, dynamic), output_names(network.config)
     with _quiet():
         try:
             exported = torch.onnx.export(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from semdepth.labels import CLASSES
+from semdepth.models.network import NetworkConfig
 from semdepth.models.weights import WeightsHeader, header_entry, parse_header
 from semdepth.runtime import InputError, parse_json, require_file
 
@@ -41,6 +42,11 @@ class ExportHeader:
     """Whether the graph takes other sizes than ``image_size``; any number of images it always takes."""
     precision: Precision
     """Of weights and arithmetic; inputs and outputs are float32 always."""
+
+
+def output_names(config: NetworkConfig) -> list[str]:
+    """Return what the graph of a network gives, in order."""
+    return [DISPARITY] if config.fusion == "depth-only" else [DISPARITY, LOGITS]
 
 
 def metadata_of(header: ExportHeader) -> dict[str, str]:

@@ -9,7 +9,7 @@ import torch
 
 from semdepth.hub import first_line
 from semdepth.inference.exported import ExportedNetwork, Maps
-from semdepth.inference.onnx_file import DISPARITY, IMAGE, LOGITS, read_export_header
+from semdepth.inference.onnx_file import IMAGE, output_names, read_export_header
 from semdepth.runtime import InputError, choose_device
 
 
@@ -32,8 +32,7 @@ class OnnxNetwork(ExportedNetwork):
         super().__init__(path, read_export_header(path))
         self.session = _open_session(path, choose_device(device).type)
         outputs = [output.name for output in self.session.get_outputs()]
-        expected = [DISPARITY] if self.config.fusion == "depth-only" else [DISPARITY, LOGITS]
-        if outputs != expected or [value.name for value in self.session.get_inputs()] != [IMAGE]:
+        if outputs != output_names(self.config) or [value.name for value in self.session.get_inputs()] != [IMAGE]:
             raise InputError(f"{path}: its graph does not fit its own description; export it again")
 
     def run(self, images: Maps) -> list[Maps]:

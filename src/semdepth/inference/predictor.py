@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -158,9 +159,9 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
 
     Args:
         path_or_hub_id: None: the weights in the box; the name of others in the box (``box.NAMES``); a run folder (its best
-            weights, else its last); a ``.safetensors`` file that semdepth wrote, or an ``.onnx`` or ``.ncnn.param`` file that it
-            exported, which ONNX Runtime or ncnn runs; or a model on the hub, ``hf://owner/name[@revision][/file]``, which
-            ``semdepth push`` wrote.
+            weights, else its last); a ``.safetensors`` file that semdepth wrote; an ``.onnx`` file that it exported, which
+            ONNX Runtime runs, or OpenVINO on a CPU where that is installed; a ``.ncnn.param`` file that it exported, which
+            ncnn runs; or a model on the hub, ``hf://owner/name[@revision][/file]``, which ``semdepth push`` wrote.
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
 
@@ -190,9 +191,7 @@ def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, Weight
         )
     network: ExportedNetwork
     if path.suffix == ONNX:
-        from semdepth.inference.onnx_session import OnnxNetwork
-
-        network = OnnxNetwork(path, device)
+        network = _open_onnx(path, device)
     elif path.suffix == NCNN:
         from semdepth.inference.ncnn_model import NcnnNetwork
 
@@ -201,6 +200,17 @@ def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, Weight
     else:
         return load_depth_network(path)
     return network, network.header.weights
+
+
+def _open_onnx(path: Path, device: str) -> ExportedNetwork:
+    """Give a file to OpenVINO, which is the faster on a CPU, where that is installed, else to ONNX Runtime."""
+    if choose_device(device).type != "cuda" and find_spec("openvino") is not None:
+        from semdepth.inference.openvino_model import OpenvinoNetwork
+
+        return OpenvinoNetwork(path)
+    from semdepth.inference.onnx_session import OnnxNetwork
+
+    return OnnxNetwork(path, device)
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:
