@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from semdepth import images
-from semdepth.images import read_confidence, read_depth_png, read_image, read_labels
+from semdepth.images import as_rgb, read_confidence, read_depth_png, read_image, read_labels
 from semdepth.runtime import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -89,6 +89,8 @@ def test_truncated_jpeg_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="cannot be decoded"):
         read_image(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        as_rgb(Image.open(tmp_path / "a.jpg"))  # decoded only when it is used
 
 
 def test_huge_image_is_refused_before_decoding(tmp_path, monkeypatch):

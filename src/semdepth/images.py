@@ -88,9 +88,13 @@ def as_rgb(image: Image.Image | npt.NDArray[np.generic]) -> npt.NDArray[np.uint8
             uint16, or floats in [0, 1]; a fourth channel (transparency) is dropped.
 
     Raises:
-        InputError: if it has another shape or type, is empty, or holds NaN or values out of range.
+        InputError: if it cannot be decoded, has another shape or type, is empty, or holds NaN or values out of range.
     """
     if isinstance(image, Image.Image):
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"image: cannot be decoded ({error}); copy or write it again") from None
         return np.array(_to_rgb(ImageOps.exif_transpose(image), "image"), dtype=np.uint8)
     pixels = np.asarray(image)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels

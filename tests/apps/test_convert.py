@@ -38,7 +38,14 @@ def test_convert_predict_evaluate(
     assert "5.4" in said
     assert read_header(weights).extra["converted_from"]["stereo"] is True
     Image.new("RGB", (90, 50), "grey").save(tmp_path / "photo.png")
-    assert main(["predict", str(weights), str(tmp_path / "photo.png"), f"--out={tmp_path}", "--device=cpu"]) == 0
+    printed = said.split("semdepth predict ")[1].split("\n")[0]  # the command that it says comes next
+    assert printed == f"IMAGE --weights {weights} --out DIR"
+    given = [
+        *printed.replace("IMAGE", str(tmp_path / "photo.png")).replace("DIR", str(tmp_path)).split(),
+        "--device=cpu",
+    ]
+    assert main(["predict", *given]) == 0
+    assert json.loads((tmp_path / "predict.json").read_text())["weights"] == weights.name
     assert np.load(tmp_path / "photo_depth.npy").shape == (50, 90)
     frames = [f"--data.root={world}", "--data.labels=exact", "--baselines=false", "--device=cpu"]
     assert main(["evaluate", str(weights), *frames]) == 0

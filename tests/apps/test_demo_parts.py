@@ -240,6 +240,8 @@ def test_the_guard_turns_away_what_the_page_never_asks(tmp_path: Path) -> None:
     assert guard.refusal("POST", "/gradio_api/upload", None)[0] == 411
     assert guard.refusal("POST", "/gradio_api/upload", 2**21)[0] == 413
     assert guard.refusal("POST", "/gradio_api/queue/join", 2**22)[0] == 413
+    assert guard.refusal("POST", "/gradio_api/queue/join", None)[0] == 411  # in pieces without end
+    assert guard.refusal("POST", "/gradio_api/queue/join", 100) is None
     guard.uploading = 2
     assert guard.refusal("POST", "/gradio_api/upload", 10_000)[0] == 503
     guard.uploading = 0

@@ -222,7 +222,7 @@ def test_predictions_of_other_weights_are_not_taken_for_done(export_folder: Path
     weights = files_of(folder / model.name)[1]
     weights.write_bytes(weights.read_bytes()[::-1])
     assert digest_of(files_of(folder / model.name)) != before
-    assert Settings(tmp_path, folder / model.name, {})._text != Settings(tmp_path, model, {})._text
+    assert Settings(tmp_path, folder / model.name, tmp_path, {})._text != Settings(tmp_path, model, tmp_path, {})._text
 
 
 def test_a_device_that_is_not_there_is_refused(model: Path) -> None:

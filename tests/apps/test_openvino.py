@@ -1,5 +1,6 @@
 """The same exported file under OpenVINO: the same numbers, sizes, batches and refusals as under ONNX Runtime."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 import semdepth
 from semdepth.apps.cli import main
-from semdepth.inference import predictor
+from semdepth.inference import onnx_session, openvino_model, predictor
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.inference.openvino_model import SHAPES_KEPT, OpenvinoNetwork
 from semdepth.runtime import InputError
@@ -44,8 +45,29 @@ def test_both_engines_give_the_same(fixed: Path) -> None:
 
 def test_what_is_installed_decides_which_engine_runs(dynamic_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(semdepth.load(dynamic_export, "cpu").network, OpenvinoNetwork)
-    monkeypatch.setattr(predictor, "find_spec", lambda _: None)
+    monkeypatch.setattr(openvino_model, "is_usable", lambda: False)
     assert isinstance(semdepth.load(dynamic_export, "cpu").network, OnnxNetwork)
+    monkeypatch.undo()
+    monkeypatch.setattr(predictor, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(onnx_session, "has_cuda", lambda: False)  # a GPU, and the ONNX Runtime for processors
+    assert isinstance(predictor.open_network(dynamic_export, "cpu")[0], OpenvinoNetwork)
+    monkeypatch.setattr(onnx_session, "has_cuda", lambda: True)
+    assert isinstance(predictor.open_network(dynamic_export, "cpu")[0], OnnxNetwork)
+
+
+@pytest.mark.parametrize("content", ["", "raise ImportError('libopenvino.so.2026: cannot open')"])
+def test_a_broken_openvino_is_passed_over(
+    content: str, dynamic_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of its name, and an installation whose libraries do not load."""
+    (tmp_path / "openvino").mkdir()
+    if content:
+        (tmp_path / "openvino" / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "openvino"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if "site-packages" not in p)])
+    assert not openvino_model.is_usable()
 
 
 def test_every_shape_has_its_own_graph_and_few_are_kept(dynamic_export: Path) -> None:

@@ -104,6 +104,41 @@ def test_a_stopped_command_goes_on_where_it_was(tmp_path: Path, weights: str, ca
     assert "0 images, 1 passed over, 3 were there already" in capsys.readouterr().out
 
 
+def test_an_image_of_the_same_name_is_another(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    """Two cameras' frames have the same names; neither passes for the other, nor a photo for its twin of another format."""
+    out = tmp_path / "out"
+    old = (1e9, 1e9)
+    for name, size in (("a/0.png", (8, 8)), ("b/0.png", (12, 9)), ("b/0.bmp", (10, 7))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(RANDOM).resize(size).save(tmp_path / name)
+        os.utime(tmp_path / name, old)
+    for name, shape in (("a/0.png", (8, 8)), ("b/0.png", (9, 12)), ("b/0.bmp", (7, 10)), ("b/0.png", (9, 12))):
+        assert main(["predict", str(tmp_path / name), weights, f"--out={out}", "--save=depth_npy"]) == 0
+        assert np.load(out / "0_depth.npy").shape == shape
+    assert "there already" not in capsys.readouterr().out
+
+
+def test_globs_leave_out_what_was_predicted(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    Image.fromarray(RANDOM).save(tmp_path / "x.png")
+    given = ["predict", str(tmp_path / "*.png"), weights, f"--out={tmp_path}"]
+    assert main(given) == 0
+    before = sorted(tmp_path.iterdir())
+    assert main([*given, "--overwrite=true"]) == 0
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "clip_depth.mp4").touch()
+    assert list(find_inputs([str(tmp_path / "*.mp4")], tmp_path).videos) == [tmp_path / "clip.mp4"]
+    assert "predicted before" in complaint(["predict", str(tmp_path / "*_depth.png")], capsys)
+
+
+def test_weights_are_no_image(weights: str, capsys: CaptureText) -> None:
+    assert "give it with --weights" in complaint(["predict", weights.partition("=")[2]], capsys)
+
+
+def test_a_name_that_is_too_long_is_one_line(capsys: CaptureText) -> None:
+    assert "no path that can be opened" in complaint(["predict", f"{'a' * 300}.png"], capsys)
+
+
 def test_every_output(tmp_path: Path, weights: str) -> None:
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.fromarray(RANDOM).save(photo)

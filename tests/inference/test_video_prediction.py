@@ -9,6 +9,7 @@ import pytest
 from clips import turn, wall, write_clip
 from torch import Tensor
 
+from semdepth.inference import video
 from semdepth.inference.predictor import Predictor
 from semdepth.inference.video import Shot, _encoder, predict_frames, write_video
 from semdepth.models.network import NetworkConfig, build_depth_network
@@ -91,6 +92,28 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path, predictor: Predict
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] - peaks[1] < 0.1 * added
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
+def test_every_encoder_keeps_the_times(encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if encoder not in av.codecs_available:
+        pytest.skip(f"FFMPEG HAS NO {encoder} HERE")
+    monkeypatch.setattr(video, "ENCODERS", (encoder,))
+    prediction = Prediction(*np.ones((2, 32, 32), dtype=np.float32))
+    times = [0.0, 0.04, 0.1001, 0.5]
+    shots = [Shot(k, t, np.full((32, 32, 3), 40 * k, dtype=np.uint8), prediction) for k, t in enumerate(times)]
+    write_video(tmp_path / "a.mp4", shots, 25)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        found = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert found == pytest.approx(times, abs=1e-4)
+
+
+def test_no_encoder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "ENCODERS", ("libnothing",))
+    shot = Shot(0, 0.0, np.zeros((32, 32, 3), dtype=np.uint8), Prediction(*np.ones((2, 32, 32), dtype=np.float32)))
+    with pytest.raises(InputError, match="none of libnothing"):
+        write_video(tmp_path / "a.mp4", [shot], 10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_stops_it_leaves_nothing(tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:

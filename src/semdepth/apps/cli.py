@@ -54,6 +54,8 @@ EXTRAS = {
 
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 """Errors that are the disk's or its permissions', not the program's."""
+NO_NAME = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+"""Errors of a path itself."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,6 +88,8 @@ def _main(arguments: list[str] | None) -> int:
     except InputError as error:
         return _complain(str(error))
     except OSError as error:
+        if error.errno in NO_NAME:
+            return _complain(f"{error.filename}: is no path that can be opened ({error.strerror}); check it")
         if error.errno not in DISK and not is_short_write(error):
             raise
         where = error.filename or f"what {name} writes"

@@ -38,4 +38,6 @@ def convert(folder: Path, out: Path = Path("weights.safetensors")) -> None:
     console.print(f"{encoder}, depth only, trained at {width}×{height}: {out}", highlight=False, soft_wrap=True)
     if foreign.stereo:
         console.print(f"Trained with stereo pairs: where they were KITTI's, depth × {STEREO_SCALE} is in metres.")
-    console.print(f"Depth of an image: semdepth predict {out} IMAGE --out DIR", highlight=False, soft_wrap=True)
+    console.print(
+        f"Depth of an image: semdepth predict IMAGE --weights {out} --out DIR", highlight=False, soft_wrap=True
+    )

@@ -70,7 +70,7 @@ def predict(
     --save lists. Images that differ only in their suffix keep it: a.bmp beside a.png becomes a_bmp_depth.npy. Of a KITTI
     tree only the folders image_NN count; what was predicted before is no input. What cannot be read is passed over and
     counted. A command that was stopped goes on where it was: images whose files are all there, newer than the image and made
-    with the same weights and options (predict.json in the folder says which), are left out and counted.
+    with the same weights and options from the same folder (predict.json in OUT says which), are left out and counted.
 
     For each video NAME: NAME_depth.mp4, the video beside its disparity, upright, at its own
     times and without sound; with --save also those files of every frame, in a folder NAME. Memory does not grow with the
@@ -136,7 +136,7 @@ def predict(
     elif found.images:
         options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
                    "camera_height": camera_height}  # fmt: skip
-        settings = Settings(out, path, options)
+        settings = Settings(out, path, found.root, options)
         # In metres an image's scale is filtered with those before it: all of them have to be seen.
         since = None if overwrite or camera_height is not None else settings.since()
         there = [] if since is None else [p for p, stem in found.images.items() if is_done(p, stem, outputs, since)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semdepth.images import IMAGE_SUFFIXES
+from semdepth.inference.exported import NCNN, ONNX, PROGRAM
 from semdepth.runtime import InputError, logger, require_folder
 
 VIEW = re.compile(r"image_\d\d?")
@@ -22,6 +23,7 @@ WRITTEN = re.compile(r"(.+)_(depth|disparity|labels|uncertainty|panel)")
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".gif"}
 )
+WEIGHTS_SUFFIXES = frozenset({".safetensors", ONNX, NCNN, PROGRAM})
 WEBCAM = re.compile(r"webcam(?::(\d+))?")
 
 
@@ -32,6 +34,8 @@ class Inputs:
     images: dict[Path, Path]
     videos: dict[Path, Path]
     webcams: dict[int, Path]
+    root: Path
+    """The folder whose tree the names of the files follow."""
 
 
 def find_inputs(given: Sequence[str], out: Path) -> Inputs:
@@ -61,16 +65,19 @@ def find_inputs(given: Sequence[str], out: Path) -> Inputs:
     videos = [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and not p.is_dir()]
     images = [image for p in paths if p not in videos for image in find_images(p, out)]
     stems = output_stems([*images, *videos], root, out)
-    return Inputs({p: stems[p] for p in images}, {p: stems[p] for p in videos}, webcams)
+    return Inputs({p: stems[p] for p in images}, {p: stems[p] for p in videos}, webcams, root)
 
 
 def _matches(text: str) -> list[Path]:
     if Path(text).exists() or not glob.has_magic(text):
         return [Path(text)]
-    found = sorted(glob.glob(text, recursive=True))
+    found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
     if not found:
         raise InputError(f"{text}: matches no file; check the pattern, and quote it")
-    return [Path(name) for name in found]
+    given = [path for path in found if not _is_written(path)]
+    if not given:
+        raise InputError(f"{text}: matches only what was predicted before; check the pattern")
+    return given
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
@@ -90,6 +97,8 @@ def find_images(path: Path, out: Path) -> list[Path]:
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path}: no such image, video or folder; check the path")
+        if path.suffix.lower() in WEIGHTS_SUFFIXES:
+            raise InputError(f"{path}: holds weights, no image; give it with --weights")
         return [path]
     require_folder(path, "folder of images", "give images")
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
@@ -129,5 +138,14 @@ def _is_output(file: Path, given: Path, out: Path) -> bool:
     root, target = given.resolve(), out.resolve()
     if target != root and target.is_relative_to(root) and (root / file.relative_to(given)).is_relative_to(target):
         return True
+    return _is_written(file)
+
+
+def _is_written(file: Path) -> bool:
+    """Return whether a file is a prediction, by its name and by what lies beside it."""
     written = WRITTEN.fullmatch(file.stem)
-    return written is not None and file.with_name(f"{written[1]}_depth.npy").exists()
+    if written is None or file.is_dir():
+        return False
+    if file.suffix == ".mp4" and written[2] == "depth":
+        return any(file.with_name(f"{written[1]}{suffix}").exists() for suffix in VIDEO_SUFFIXES)
+    return file.with_name(f"{written[1]}_depth.npy").exists()

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from semdepth.images import IMAGE_SUFFIXES
 from semdepth.inference.exported import files_of
 from semdepth.inference.files import digest_of, whole_file
 from semdepth.inference.outputs import SUFFIXES
@@ -19,17 +20,18 @@ SETTINGS = "predict.json"
 class Settings:
     """What the images in a folder are predicted with, and the note of it that lies beside them."""
 
-    def __init__(self, out: Path, weights: Path, options: dict[str, Any]) -> None:
+    def __init__(self, out: Path, weights: Path, root: Path, options: dict[str, Any]) -> None:
         """Work out the note; nothing is written yet.
 
         Args:
             out: the folder that receives the files.
             weights: the file (of an ncnn model, its graph); the content counts, not its name.
+            root: the folder whose tree the names follow; images of another one may have the same names.
             options: everything else that bears on what is written.
         """
         digest = digest_of(files_of(weights))
         version = import_module("semdepth").__version__
-        facts = {"weights": weights.name, "sha256": digest, "semdepth": version, **options}
+        facts = {"weights": weights.name, "sha256": digest, "semdepth": version, "root": str(root.resolve()), **options}
         self.out = out
         self._text = json.dumps(facts, indent=1) + "\n"
 
@@ -60,6 +62,10 @@ def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool
         since: what ``Settings.since`` returned.
     """
     try:
+        if stem.name == image.stem and any(
+            image.with_suffix(other).exists() for other in IMAGE_SUFFIXES - {image.suffix}
+        ):
+            return False  # of which of the two the files are, their names do not say
         of_image = image.stat()
         needed = max(of_image.st_mtime_ns, of_image.st_ctime_ns, since)
         files = (stem.with_name(f"{stem.name}_{SUFFIXES[output]}") for output in outputs)

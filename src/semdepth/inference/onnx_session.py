@@ -41,6 +41,15 @@ class OnnxNetwork(ExportedNetwork):
         return values
 
 
+def has_cuda() -> bool:
+    """Return whether ONNX Runtime is installed, and is the one for CUDA."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 def _open_session(path: Path, device: str) -> Any:
     import onnxruntime
 
@@ -48,7 +57,7 @@ def _open_session(path: Path, device: str) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # errors are raised, and said in one line
     providers = ["CPUExecutionProvider"]
-    if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    if device == "cuda" and has_cuda():
         providers.insert(0, "CUDAExecutionProvider")
     try:
         # Falling back from the CPU to the CPU would only print the error, over several lines, before it is raised.

@@ -12,10 +12,21 @@ import torch
 from semdepth.hub import first_line
 from semdepth.inference.exported import ExportedNetwork, Maps
 from semdepth.inference.onnx_file import IMAGE, output_names, read_export_header
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, logger
 
 SHAPES_KEPT = 4
 """For how many shapes of a batch the compiled graph is kept; compiling takes some tenths of a second."""
+
+PLACES = (
+    "Exception from",
+    "Check '",
+    "FrontEnd API failed",
+    "Model wasn't fully",
+    "Loading input model",
+    "While validating",
+    "-- ",
+)
+"""How the lines of its reports begin that say where, not what."""
 
 
 class OpenvinoNetwork(ExportedNetwork):
@@ -48,12 +59,17 @@ class OpenvinoNetwork(ExportedNetwork):
     def run(self, images: Maps) -> list[Maps]:
         """Run the graph that is compiled for the images' shape."""
         with self.lock:
-            request = self._request(images.shape)
-            request.infer({IMAGE: images}, share_inputs=True)
+            try:
+                request = self._request(images.shape)
+                request.infer({IMAGE: images}, share_inputs=True, share_outputs=True)
+            except Exception as error:
+                raise RuntimeError(_reason(error)) from None
             return [np.array(request.get_tensor(name).data) for name in self.outputs]
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        if shape not in self.requests:
+        if shape in self.requests:
+            self.requests[shape] = self.requests.pop(shape)  # the one used last is the last to go
+        else:
             model = self.model.clone()
             model.reshape(list(shape))
             settings = {
@@ -68,6 +84,18 @@ class OpenvinoNetwork(ExportedNetwork):
         return self.requests[shape]
 
 
+def is_usable() -> bool:
+    """Return whether OpenVINO is installed, and whole."""
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        return False
+    except ImportError as error:
+        logger.warning("OpenVINO cannot be loaded (%s); ONNX Runtime takes its place", first_line(error))
+        return False
+    return hasattr(openvino, "Core")  # any folder of that name can be imported
+
+
 def _read_model(path: Path) -> tuple[Any, Any]:
     import openvino
 
@@ -75,4 +103,11 @@ def _read_model(path: Path) -> tuple[Any, Any]:
     try:
         return core, core.read_model(path)
     except Exception as error:  # what it raises for a damaged graph is no class of its own
-        raise InputError(f"{path}: OpenVINO cannot load it ({first_line(error)}); export it again") from None
+        raise InputError(f"{path}: OpenVINO cannot load it ({_reason(error)}); export it again") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of OpenVINO's report that says what is wrong: it begins with places in its own source."""
+    lines = (line.strip() for line in str(error).splitlines())
+    telling = [line for line in lines if line and not line.startswith(PLACES)]
+    return telling[0].rstrip(".") if telling else first_line(error)

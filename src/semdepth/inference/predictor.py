@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -18,6 +17,7 @@ from torch import Tensor
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.hub import fetch, hub_address
 from semdepth.images import as_rgb, read_image
+from semdepth.inference import onnx_session, openvino_model
 from semdepth.inference.box import boxed
 from semdepth.inference.exported import NCNN, ONNX, PROGRAM, ExportedNetwork
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
@@ -204,13 +204,10 @@ def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, Weight
 
 def _open_onnx(path: Path, device: str) -> ExportedNetwork:
     """Give a file to OpenVINO, which is the faster on a CPU, where that is installed, else to ONNX Runtime."""
-    if choose_device(device).type != "cuda" and find_spec("openvino") is not None:
-        from semdepth.inference.openvino_model import OpenvinoNetwork
-
-        return OpenvinoNetwork(path)
-    from semdepth.inference.onnx_session import OnnxNetwork
-
-    return OnnxNetwork(path, device)
+    on_gpu = choose_device(device).type == "cuda" and onnx_session.has_cuda()
+    if not on_gpu and openvino_model.is_usable():
+        return openvino_model.OpenvinoNetwork(path)
+    return onnx_session.OnnxNetwork(path, device)
 
 
 def trained_size(path: Path, network: DepthNetwork, header: WeightsHeader) -> tuple[int, int]:

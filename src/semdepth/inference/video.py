@@ -25,8 +25,8 @@ from semdepth.structures import Prediction
 
 ENCODERS = ("libx264", "libopenh264", "mpeg4")
 """Tried in this order: the first that FFmpeg has here."""
-CLOCK = Fraction(1, 90_000)
-"""Unit of the times in the video that is written."""
+CLOCK = Fraction(1, 60_000)
+"""Unit of the times in the video that is written; MPEG-4 takes none below 1/65535."""
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -120,7 +120,11 @@ def _encoder(file: Path, name: Path, shape: tuple[int, ...], fps: float) -> Iter
 
     try:
         with av.open(str(file), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            codec = next(name for name in ENCODERS if name in av.codecs_available)
+            codec = next((name for name in ENCODERS if name in av.codecs_available), None)
+            if codec is None:
+                raise InputError(
+                    f"{name}: FFmpeg has none of {', '.join(ENCODERS)} here; install PyAV from the package index"
+                )
             stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
             stream.width, stream.height, stream.pix_fmt = 2 * shape[1], shape[0] + shape[0] % 2, "yuv420p"
             stream.codec_context.time_base = CLOCK

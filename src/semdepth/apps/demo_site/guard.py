@@ -71,12 +71,10 @@ class Guard:
             return 403, "no such file"
         if method != "POST":
             return None
-        if not path.endswith("/upload"):
-            if length is not None and length > _BODY_BYTES:
-                return 413, "the request is too large"
-            return None
         if length is None:
-            return 411, "state the length of the upload"
+            return 411, "state the length of the request"
+        if not path.endswith("/upload"):
+            return (413, "the request is too large") if length > _BODY_BYTES else None
         if length > limits.upload_mb * 2**20 + _FORM_BYTES:
             return 413, f"the file is over {limits.upload_mb} MB; make it smaller"
         if self.uploading >= limits.uploading or self.store.is_full():

@@ -218,6 +218,8 @@ def _connect(
     def show_upload(file: str | None, fov_deg: float | None, height: float | None) -> list[Any]:
         if file is None:
             raise InputError("nothing was uploaded; drop an image or a video")
+        if not Path(file).exists():
+            raise InputError("the file was deleted while it waited for others; upload it again")
         return show(Path(file), fov_deg, height)
 
     @_polite
