@@ -64,6 +64,22 @@ def test_a_grid_killed_and_resumed(recipe: Path, world: Path, monkeypatch: pytes
     assert main(grid(recipe, tests)) == 0
     assert len(trained) == 4  # nothing is done twice
 
+    def verdict(name: str) -> tuple[str, float]:
+        found = json.loads((done[1] / name).read_text())
+        return found["weights"], found["mean"]["abs_rel"]
+
+    before_that, table = verdict("evaluation.json"), (runs / "tiny.json").read_text()
+    (done[1] / "best.safetensors").write_bytes((done[0] / "weights.safetensors").read_bytes())
+    assert main(["evaluate", str(done[1]), "--baselines=false", "--device=cpu"]) == 0
+    assert verdict("evaluation.json") != before_that
+    elsewhere = tests.replace("[2, 4]", "[0, 1]")
+    other = verdict("evaluation_other.json")
+    assert main(grid(recipe, elsewhere)) == 0
+    assert len(trained) == 4
+    assert verdict("evaluation.json") == before_that  # a semdepth evaluate is no verdict of the ablation's
+    assert (runs / "tiny.json").read_text() == table
+    assert verdict("evaluation_other.json")[1] != other[1]  # neither is one on other frames
+
 
 def test_the_budget_stops_within_a_run_and_the_same_command_goes_on(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -187,6 +187,16 @@ def test_damaged_runs(judged: Path, tmp_path: Path, capsys: CaptureText) -> None
         assert not (copy / "hub").exists()
 
 
+def test_errors_of_other_weights_are_not_pushed(judged: Path, tmp_path: Path, capsys: CaptureText) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(judged, run)
+    shutil.copy(run / "best.safetensors", run / "weights.safetensors")
+    assert main(["evaluate", str(run / "weights.safetensors"), "--device=cpu", "--baselines=false"]) == 0
+    said = complaint(["push", str(run), "alice/streets", "--dry_run=true"], capsys)
+    assert "verdict on weights.safetensors" in said
+    assert f"semdepth evaluate {run}" in said
+
+
 def test_addresses() -> None:
     assert hub_address("runs/demo") is None
     assert hub_address(Path("hf://a/b")) == HubAddress("a/b")

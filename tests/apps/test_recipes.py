@@ -45,3 +45,12 @@ def test_what_is_no_recipe_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / RUN_CONFIG).write_text(content)
     with pytest.raises(InputError):
         load_experiment(tmp_path)
+
+
+def test_a_run_of_a_newer_version_names_its_file(tmp_path: Path) -> None:
+    save_experiment(replace(Experiment(), run=tmp_path))
+    written = yaml.safe_load((tmp_path / RUN_CONFIG).read_text())
+    written["network"]["novelty"] = 1
+    (tmp_path / RUN_CONFIG).write_text(yaml.safe_dump(written))
+    with pytest.raises(InputError, match=r"config\.yaml: .*novelty.*; if a newer semdepth wrote it, upgrade"):
+        load_experiment(tmp_path)

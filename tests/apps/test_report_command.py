@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from semdepth.apps.cli import main
 from semdepth.apps.report_data import look_again, worst_and_best
 from semdepth.apps.report_pictures import _sparse, data_uri
 from semdepth.apps.run_folder import read_run_folder
 from semdepth.evaluation.bootstrap import paired_bootstrap
+from semdepth.models.weights import load_depth_network, save_weights
 from semdepth.training.ablation_summary import read_run
 
 from .made_runs import made_run
@@ -154,6 +156,18 @@ def test_an_older_evaluation_is_shown_from_the_validation_data(runs: tuple[Path,
     found["rows"][0]["name"] = "another/frame"
     (run / "evaluation.json").write_text(json.dumps(found))
     assert "another/frame was judged, but" in str(look_again(read_run_folder(run), ["another/frame"], 0, "cpu").note)
+
+
+def test_no_pictures_of_other_weights(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs[0], run)
+    weights = run / json.loads((run / "evaluation.json").read_text())["weights"]
+    network, header = load_depth_network(weights)
+    for parameter in network.depth_decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_weights(weights, network, extra=header.extra)
+    assert main(["report", str(run), "--images=1", "--device=cpu"]) == 0
+    assert "weights have changed" in (run / "report.html").read_text()
 
 
 def test_bad_input(runs: tuple[Path, Path], tmp_path: Path, capsys: CaptureText) -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from semdepth.data import shards
 from semdepth.data.catalog import DataConfig, open_dataset
 from semdepth.data.prepared import read_header
 from semdepth.data.shard_writer import shard_shares, write_shards
@@ -185,8 +186,46 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_shards_come_from_elsewhere(root: Path, frames: ShardFrames, tmp_path: Path) -> None:
+class BreaksOff(Quiet):
+    """Ends every other answer in the middle, or without a word, as a bad connection does."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        if self.asked % 3 == 0:
+            super().do_GET()
+        elif self.asked % 3 == 1:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(b"abc")
+        self.close_connection = True
+
+
+def test_a_download_that_breaks_off_is_tried_again(
+    root: Path, frames: ShardFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "PAUSE", 0.01)
+    (tmp_path / "shards.json").write_bytes((root / "shards.json").read_bytes())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(BreaksOff, directory=str(root)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        away = ShardFrames(tmp_path, SIZE, base_url=f"http://127.0.0.1:{server.server_port}/")
+        assert torch.equal(away[0].target, frames[0].target)
+        assert BreaksOff.asked == 3
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(InputError, match="cannot be fetched"):
+        ShardFrames(tmp_path, SIZE, base_url="http://127.0.0.1:1/with a blank/")[0]
+
+
+def test_shards_come_from_elsewhere(
+    root: Path, frames: ShardFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only the header is at hand; the tar files are fetched."""
+    monkeypatch.setattr(shards, "PAUSE", 0.01)
     (tmp_path / "shards.json").write_bytes((root / "shards.json").read_bytes())
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()

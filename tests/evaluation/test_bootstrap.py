@@ -78,6 +78,12 @@ def test_a_model_is_as_good_as_itself() -> None:
     assert verdict.share_below == 0.5
 
 
+def test_a_single_drive_is_never_sure() -> None:
+    verdict = paired_bootstrap([1.0, 2.0, 3.0], [2.0, 3.0, 4.0], ["a"] * 3)
+    assert verdict.difference.mean == -1
+    assert np.isnan([verdict.difference.low, verdict.share_below]).all()
+
+
 def test_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="N > 0"):
         bootstrap_interval([])

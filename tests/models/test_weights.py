@@ -181,6 +181,11 @@ def test_newer_format(path):
     _refused(path, "newer than this semdepth")
 
 
+def test_a_field_of_a_newer_version(path):
+    _rewrite(path, change_header=lambda h: (h["config"].update(novelty=1), h.update(package_version="9.1")))
+    _refused(path, r"network\.novelty.*semdepth 9\.1 wrote it, upgrade")
+
+
 @pytest.mark.parametrize(
     "change",
     [

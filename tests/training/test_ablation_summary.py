@@ -84,6 +84,26 @@ def test_summary_by_hand(finished: FinishedRun) -> None:
     json.dumps(summary, allow_nan=False)
 
 
+def test_a_part_is_judged_against_the_variant_that_lacks_it(finished: FinishedRun) -> None:
+    runs = {
+        "depth-only": {0: finished, 1: finished},
+        "two-branch": {0: better(finished, 0.8), 1: better(finished, 0.9)},
+        "ssfa": {0: better(finished, 0.4)},
+        "full": {0: better(finished, 0.6), 1: finished},
+    }
+    summary = summarise(runs)
+    assert summary["ssfa"]["against two-branch"]["abs_rel"]["ratio"] == pytest.approx(0.5)
+    assert summary["full"]["against ssfa"]["abs_rel"]["ratios"] == pytest.approx([1.5])
+    assert summary["full"]["against depth-only"]["abs_rel"]["ratios"] == pytest.approx([0.6, 1.0])
+    assert "against two-branch" not in summary["full"]
+    text = markdown(summary, {}).split("## What each part adds")[1].split("##")[0]
+    assert "| ssfa | two-branch |" in text
+    assert "| full | ssfa |" in text
+    assert "1.500" in text
+    assert "| two-branch |" not in text.split("| ssfa |")[0]  # against depth alone, in the table above
+    assert "each part" not in markdown(summarise({"depth-only": {0: finished}, "full": {0: finished}}), {})
+
+
 def test_tables_and_plot(finished: FinishedRun, tmp_path: Path) -> None:
     summary = summarise({"depth-only": {0: finished, 1: better(finished, 1.2)}, "full": {0: better(finished, 0.5)}})
     text = markdown(summary, {"command": "semdepth ablate x"})

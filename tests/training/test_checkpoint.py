@@ -35,6 +35,13 @@ def test_damaged_newest_falls_back(tmp_path: Path) -> None:
     assert state["step"] == 1
 
 
+def test_a_newer_form_is_refused_not_passed_over(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 1, STATE)
+    torch.save(torch.load(path, weights_only=True) | {"version": 2}, path)
+    with pytest.raises(InputError, match="another version"):
+        load_checkpoint(tmp_path)
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "none") is None
 

@@ -48,6 +48,28 @@ def test_motion_of_the_past_is_inverted(wall: Wall, small_network: NetworkConfig
     assert torch.allclose(motion[:, 0] @ motion[:, 1], torch.eye(4).expand(1, 4, 4), atol=1e-6)
 
 
+def test_pairs_are_seen_in_the_order_of_time(
+    wall: Wall, small_network: NetworkConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the frame before it is the motion to it that is asked for, of the frame after the motion from it."""
+    learner = make(small_network).eval()
+    batch = batch_of(wall, 1)
+    steps = torch.tensor([[0.0, 0.0, -0.1], [0.0, 0.0, -0.3]])  # driving ahead, points come nearer
+    seen: list[torch.Tensor] = []
+
+    def pose(first: torch.Tensor, second: torch.Tensor, camera: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.extend((first, second))
+        return torch.zeros(2, 3), steps
+
+    monkeypatch.setattr(learner.pose, "forward", pose)
+    motion = learner.motion(batch)
+    earlier, later = seen
+    assert torch.equal(earlier, torch.cat([batch.sources[:, 0], batch.target]))
+    assert torch.equal(later, torch.cat([batch.target, batch.sources[:, 1]]))
+    assert motion[0, 0, 2, 3] == pytest.approx(0.1)  # source_from_target: back
+    assert motion[0, 1, 2, 3] == pytest.approx(-0.3)
+
+
 def test_networks_see_the_jittered_images_the_loss_the_clean_ones(wall: Wall, small_network: NetworkConfig) -> None:
     batch = batch_of(wall)
     jittered = replace(batch, seen_target=batch.target * 0.5, seen_sources=batch.sources * 0.5)

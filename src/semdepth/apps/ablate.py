@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from semdepth.apps.benchmark_record import made_by
-from semdepth.apps.evaluate import judged_data
+from semdepth.apps.evaluate import facts_of, judged_data
 from semdepth.apps.recipes import (
     RUN_CONFIG,
     flatten,
@@ -25,7 +25,7 @@ from semdepth.data.catalog import DataConfig, Frames, open_dataset
 from semdepth.data.leaks import refuse_leak
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
-from semdepth.runtime import InputError, choose_device, require_file
+from semdepth.runtime import InputError, choose_device, parse_json, require_file
 from semdepth.training.ablation import PAPER, VARIANTS, Variant, override
 from semdepth.training.ablation_summary import FinishedRun, markdown, plot, read_run, summarise
 from semdepth.training.trainer import Trainer
@@ -73,9 +73,24 @@ class Cell:
     sets: dict[str, DataConfig]
     """What it is judged on."""
 
+    @property
+    def weights(self) -> Path:
+        """The weights after the last step."""
+        return self.experiment.run / "weights.safetensors"
+
     def file(self, name: str) -> Path:
         """Return where the verdict on a set is kept."""
         return self.experiment.run / ("evaluation.json" if name == VALIDATION else f"evaluation_{name}.json")
+
+    def is_judged(self, name: str, frames: Frames) -> bool:
+        """Return whether the verdict on a set is there, and of these weights and this data, not of a semdepth evaluate."""
+        try:
+            found = parse_json(self.file(name).read_text(encoding="utf-8"))
+            facts = facts_of(self.weights, self.sets[name], flip=False)
+            wanted = facts | {"protocol": protocol_for(frames, self.sets[name]).name}
+            return all(found.get(key) == value for key, value in wanted.items())
+        except (OSError, ValueError, AttributeError):
+            return False
 
 
 def ablate(
@@ -122,7 +137,7 @@ def ablate(
             train_and_judge(cell, datasets, deadline)
     except OutOfTimeError:
         console.print("The time is over; run the same command again to go on.", highlight=False)
-    write_results(cells, recipe, results or out, console)
+    write_results(cells, datasets, recipe, results or out, console)
 
 
 def grid(
@@ -182,40 +197,39 @@ def train_and_judge(cell: Cell, datasets: Datasets, deadline: float) -> None:
         InputError: if files cannot be used.
     """
     refuse_other_run(cell.experiment)
-    missing = [name for name in cell.sets if not cell.file(name).exists()]
+    missing = [name for name in cell.sets if not cell.is_judged(name, datasets(cell.sets[name]))]
     if not missing:
         return
     if time.monotonic() > deadline:
         raise OutOfTimeError
-    weights = train_to_the_end(cell.experiment, datasets, deadline)
-    network, _ = load_depth_network(weights)
+    train_to_the_end(cell, datasets, deadline)
+    network, _ = load_depth_network(cell.weights)
     network.to(choose_device(cell.experiment.trainer.accelerator))
     for name in missing:
         frames, data = datasets(cell.sets[name]), cell.sets[name]
-        write_json(judge(network, frames, protocol_for(frames, data)), cell.file(name))
+        verdict = judge(network, frames, protocol_for(frames, data))
+        write_json(verdict, cell.file(name), facts_of(cell.weights, data, flip=False))
 
 
-def train_to_the_end(experiment: Experiment, datasets: Datasets, deadline: float) -> Path:
-    """Train, or go on training, unless that is done; return the last weights."""
+def train_to_the_end(cell: Cell, datasets: Datasets, deadline: float) -> None:
+    """Train, or go on training, unless that is done."""
+    experiment = cell.experiment
     dataset = datasets(experiment.data)
-    weights = experiment.run / "weights.safetensors"
     steps = experiment.trainer.steps or experiment.trainer.epochs * (len(dataset) // experiment.trainer.batch)
-    if weights.exists() and read_header(weights).extra.get("step") == steps:
-        return weights
-    assert experiment.validation is not None
-    judged = datasets(replace(experiment.validation, offsets=()))
-    trainer = build_trainer(experiment, dataset, judged, TimedTrainer)
+    if cell.weights.exists() and read_header(cell.weights).extra.get("step") == steps:
+        return
+    trainer = build_trainer(experiment, dataset, datasets(cell.sets[VALIDATION]), TimedTrainer)
     save_experiment(experiment)  # only now: a run that is refused leaves nothing behind
     trainer.deadline = deadline
     try:
-        return trainer.fit()
+        trainer.fit()
     except KeyboardInterrupt:
         if time.monotonic() > deadline:
             raise OutOfTimeError from None
         raise
 
 
-def write_results(cells: list[Cell], recipe: Path, out: Path, console: Console) -> None:
+def write_results(cells: list[Cell], datasets: Datasets, recipe: Path, out: Path, console: Console) -> None:
     """Write the table, its numbers and the plot of every set, from the runs that are done.
 
     Raises:
@@ -225,7 +239,7 @@ def write_results(cells: list[Cell], recipe: Path, out: Path, console: Console) 
         runs: dict[str, dict[int, FinishedRun]] = {}
         for cell in cells:
             done = runs.setdefault(cell.variant, {})
-            if cell.file(name).exists():
+            if cell.is_judged(name, datasets(cell.sets[name])):
                 done[cell.seed] = read_run(cell.file(name))
         count = sum(len(seeds) for seeds in runs.values())
         if count == 0:

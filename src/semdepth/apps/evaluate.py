@@ -82,7 +82,7 @@ def evaluate(
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
-    facts = {"weights": weights.name, "flip": flip, "data": to_plain(judged)}
+    facts = facts_of(weights, judged, flip)
     results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
     write_results(results, out, facts)
     if baselines:
@@ -112,6 +112,11 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tup
     height, width = image_size
     needed = chosen.name in MAY_LACK_DEPTH
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
+
+
+def facts_of(weights: Path, data: DataConfig, flip: bool) -> dict[str, Any]:
+    """Return what a verdict's file says of what was judged: the weights' name, whether it was flipped, the data's options."""
+    return {"weights": weights.name, "flip": flip, "data": to_plain(data)}
 
 
 def warn_of_leak(experiment: Experiment, frames: Frames) -> None:

@@ -97,6 +97,11 @@ def stage(run: Path, folder: Path, repository: str, license: str) -> list[str]:
     found = read_run_folder(run, needs_config=False)
     if folder.resolve() == run.resolve() or (folder / "checkpoints").exists():
         raise InputError(f"{folder}: is a run's own folder; give another --out")
+    of = (found.evaluation or {}).get("weights", found.weights.name)
+    if of != found.weights.name:
+        raise InputError(
+            f"{run / EVALUATION}: is the verdict on {of}, and {found.weights.name} would be uploaded; run semdepth evaluate {run}"
+        )
     texts = {CARD: model_card(run, repository, license)}
     if found.config:
         texts[CONFIG] = yaml.safe_dump(portable(found.config), sort_keys=False, allow_unicode=True)

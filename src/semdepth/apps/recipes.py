@@ -45,7 +45,12 @@ def parse_experiment(arguments: list[str], parser: Parser | None = None) -> Expe
 def load_experiment(path: Path) -> Experiment:
     """Return the experiment of a recipe, or of a run folder."""
     file = require_file(path / RUN_CONFIG if path.is_dir() else path, "recipe")
-    return parse_experiment(["--config", str(file), *_of_before(file)])
+    try:
+        return parse_experiment(["--config", str(file), *_of_before(file)])
+    except InputError as error:
+        if "does not accept option" not in str(error) or file.name != RUN_CONFIG:
+            raise
+        raise InputError(f"{file}: {error}; if a newer semdepth wrote it, upgrade") from None
 
 
 def _of_before(file: Path) -> list[str]:

@@ -90,9 +90,11 @@ def look_again(run: RunFolder, shown: Sequence[str], most: int, device: str) -> 
             )
         spread = names[:: max(1, -(-len(names) // most))] if most else []
         network.to(where)
-        return _look_through(
+        seen = _look_through(
             network, frames, _protocol(found), places, shown, spread, bool(found.get("flip")), run.name
         )
+        _refuse_changed(seen, found["rows"], run)
+        return seen
     except InputError as error:
         return Seen({}, Trust(), str(error))
 
@@ -101,7 +103,7 @@ def _refuse_changed(seen: Seen, rows: Iterable[Mapping[str, Any]], run: RunFolde
     """Show no pictures beside numbers that they do not belong to: what is seen must be as wrong as what was judged."""
     judged = {row["name"]: row["errors"]["abs_rel"] for row in rows}
     for name, look in seen.looks.items():
-        if abs(look.abs_rel - judged[name]) > 0.02 * judged[name]:
+        if not abs(look.abs_rel - judged[name]) <= max(0.02 * judged[name], 1e-4):
             raise InputError(
                 f"{name} was judged with an AbsRel of {judged[name]:.3f}, and has {look.abs_rel:.3f} now: its data or the "
                 f"weights have changed; judge again: semdepth evaluate {run.path}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar
 
 from rich.console import Console
 
+from semdepth.apps.evaluate import judged_data
 from semdepth.apps.recipes import refuse_other_run, save_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import Frames, open_dataset
@@ -37,7 +37,9 @@ def train(experiment: Experiment) -> None:
     dataset = open_dataset(experiment.data)
     judged = None
     if experiment.validation is not None:
-        judged = open_dataset(replace(experiment.validation, offsets=()))
+        size = (experiment.data.height, experiment.data.width)
+        judged = open_dataset(judged_data(experiment, None, size))
+        judged.ground_truth(0)  # what has none is found out now, not after hundreds of steps
         if not experiment.allow_leak:
             refuse_leak(dataset, judged, "validation")
     refuse_other_run(experiment)

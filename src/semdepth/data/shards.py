@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException, InvalidURL
 from itertools import islice
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -40,6 +42,8 @@ POOL = 4
 """So many shards are open at once in a loader process; records are drawn from all of them."""
 TIMEOUT = 60.0
 """Seconds without an answer after which a download has failed."""
+ATTEMPTS, PAUSE = 3, 2.0
+"""How often a download that broke off is tried, and the seconds between."""
 
 
 class Shard:
@@ -190,15 +194,20 @@ class ShardFrames(ToLearnFrom, Dataset[FrameBatch]):
         except OSError as error:
             raise InputError(f"{self.root / file.name}: cannot be read ({error.strerror}); check the disk") from None
 
-    def _download(self, file: DataFile) -> bytes:
-        url = f"{str(self.base_url).rstrip('/')}/{file.name}"
+    def _download(self, file: DataFile, attempts: int = ATTEMPTS) -> bytes:
+        url, content = f"{str(self.base_url).rstrip('/')}/{file.name}", b""
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # http(s) only, see __init__
-                content: bytes = answer.read()
-                return content
-        except (URLError, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise InputError(f"{url}: cannot be fetched ({reason}); check data.base_url and the network") from None
+                content = answer.read(file.bytes + 1)  # who sends more shall not fill the memory
+        except (OSError, HTTPException) as error:
+            final = isinstance(error, InvalidURL) or (isinstance(error, HTTPError) and error.code < 500)
+            if final or attempts == 1:
+                reason = getattr(error, "reason", None) or error
+                raise InputError(f"{url}: cannot be fetched ({reason}); check data.base_url and the network") from None
+        if len(content) == file.bytes or attempts == 1:
+            return content
+        time.sleep(PAUSE)
+        return self._download(file, attempts - 1)
 
 
 class ShardStream(IterableDataset[FrameBatch]):

@@ -33,7 +33,8 @@ class PairedDifference:
     difference: Interval
     """of mean(A − B)"""
     share_below: float
-    """share of the resamples in which A's mean is below B's: near 1 or near 0 where the difference is sure"""
+    """share of the resamples in which A's mean is below B's: near 1 or near 0 where the difference is sure; NaN where
+    fewer than two groups carry values"""
     images: int
     """number of images compared"""
 
@@ -116,7 +117,8 @@ def paired_bootstrap(
         raise ValueError("no image has a value of both models")
     interval = bootstrap_intervals(difference, groups, confidence=confidence, resamples=resamples, seed=seed)[0]
     means = _resampled_means(*_group_sums(difference, groups), resamples, seed)
-    below = (means < 0).mean() + 0.5 * (means == 0).mean()
+    # Of a single group every resample is the same: they say nothing, as the interval does not.
+    below = (means < 0).mean() + 0.5 * (means == 0).mean() if np.isfinite(interval.low) else np.nan
     return PairedDifference(interval, float(below), int(np.isfinite(difference).sum()))
 
 

@@ -210,6 +210,11 @@ def parse_header(path: Path, entry: str) -> WeightsHeader:
         raise InputError(
             f"{path}: weight format {version} is newer than this semdepth knows ({FORMAT_VERSION}); upgrade semdepth"
         )
+    if strange := _unknown_fields(raw.get("config")):
+        raise InputError(
+            f"{path}: has network.{strange[0][:80]}, which this semdepth ({_package_version()}) does not know; if semdepth "
+            f"{str(raw.get('package_version'))[:40]} wrote it, upgrade, else use an untouched file"
+        )
     try:
         header = WeightsHeader(
             config=_config(raw["config"]),
@@ -225,6 +230,10 @@ def parse_header(path: Path, entry: str) -> WeightsHeader:
     return header
 
 
+def _unknown_fields(config: Any) -> list[str]:
+    return sorted(set(config) - {f.name for f in fields(NetworkConfig)}) if isinstance(config, dict) else []
+
+
 def _config(raw: dict[str, Any]) -> NetworkConfig:
     """Rebuild the configuration; JSON knows no tuples. Fields that are not there keep their defaults, or what they were."""
     if not isinstance(raw, dict):
@@ -232,9 +241,6 @@ def _config(raw: dict[str, Any]) -> NetworkConfig:
     widths = raw.get("decoder_channels", ())
     if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
         raise ValueError(f"decoder_channels {str(widths)[:80]}")
-    unknown = sorted(set(raw) - {f.name for f in fields(NetworkConfig)})
-    if unknown:
-        raise ValueError(f"unknown field {unknown[0][:80]}")
     values: dict[str, Any] = {"ssfa_norm": "instance"}  # what there was before there was a choice
     values |= {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     return NetworkConfig(**values)

@@ -56,6 +56,23 @@ VARIANTS: dict[Variant, _Options] = {
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
 assert set(VARIANTS) == set(get_args(Variant))
+WITHOUT: dict[Variant, Variant] = {
+    "two-branch": BASELINE,
+    "concat": "two-branch",
+    "ssfa": "two-branch",
+    "ranking-plain": "two-branch",
+    "ranking-robust": "two-branch",
+    "ranking": "two-branch",
+    "full": "ssfa",
+    "full-clean-labels": "full",
+    "full-robust": "full",
+    "zoom": "full",
+    "motion-mask": "full",
+    "balance-fixed": "full",
+    "balance-gradient": "full",
+    "balance-learnt": "full",
+}
+"""Variant → the one without what it is named for, which alone tells what that part adds."""
 BEYOND: tuple[Variant, ...] = (
     "full-robust", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
 )  # fmt: skip

@@ -15,7 +15,7 @@ from semdepth.evaluation.metrics import METRICS, Float64
 from semdepth.evaluation.report import markdown_table
 from semdepth.evaluation.strata import MEASURES
 from semdepth.runtime import InputError, parse_json, require_file
-from semdepth.training.ablation import BASELINE
+from semdepth.training.ablation import BASELINE, WITHOUT
 
 HEADINGS = {
     "abs_rel": "AbsRel ↓",
@@ -84,9 +84,10 @@ def summarise(runs: Runs) -> dict[str, Any]:
 
     Returns:
         Plain JSON: ``{variant: {"seed": […], "abs_rel": […], …, "strata": {name: […]}, "against depth-only": {…}}}``,
-        one entry a seed in each list, None where unknown. ``against depth-only`` has for each of ``COMPARED`` the mean
-        difference over images and its 95 % interval (paired bootstrap over drives; of each image the mean over the
-        seeds that both have is compared), the share of the resamples below 0, and the ratio of the means.
+        one entry a seed in each list, None where unknown. ``against depth-only``, and against the variant that lacks only
+        what this one is named for (``ablation.WITHOUT``), has for each of ``COMPARED`` the mean difference over images and
+        its 95 % interval (paired bootstrap over drives; of each image the mean over the seeds that both have is compared),
+        the share of the resamples below 0, the ratio of the means, and that of every seed.
 
     Raises:
         InputError: if the runs were judged on different images.
@@ -103,8 +104,9 @@ def summarise(runs: Runs) -> dict[str, Any]:
         entry |= {q: [_plain(seeds[s].numbers[q]) for s in order] for q in HEADINGS}
         strata = sorted({name for run in seeds.values() for name in run.strata})
         entry["strata"] = {n: [_plain(seeds[s].strata.get(n, math.nan)) for s in order] for n in strata}
-        if variant != BASELINE and runs.get(BASELINE):
-            entry[f"against {BASELINE}"] = {q: _against(seeds, runs[BASELINE], q) for q in COMPARED}
+        for other in dict.fromkeys((BASELINE, WITHOUT.get(variant))):  # type: ignore[call-overload]
+            if other is not None and other != variant and runs.get(other):
+                entry[f"against {other}"] = {q: _against(seeds, runs[other], q) for q in COMPARED}
         summary[variant] = entry
     return summary
 
@@ -126,7 +128,9 @@ def _against(
         "share_below": found.share_below,
         "ratio": float(np.nanmean(one) / np.nanmean(two)),
     }
-    return {name: _plain(value) for name, value in values.items()} | {"images": found.images, "seeds": both}
+    ratios = [float(np.nanmean(seeds[s].images[quantity]) / np.nanmean(baseline[s].images[quantity])) for s in both]
+    plain = {name: _plain(value) for name, value in values.items()}
+    return plain | {"ratios": [_plain(ratio) for ratio in ratios], "images": found.images, "seeds": both}
 
 
 def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:
@@ -153,6 +157,11 @@ def markdown(summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
             f"Against {BASELINE}, over the seeds that both have: difference of the means over images, with its 95 % interval "
             "from drawing drives (what varies between seeds is in the ± above, not in the interval), and the ratio of the means."
         )
+    if parts := _part_rows(summary):
+        note = (
+            "Each variant beside the one that lacks only what it is named for, as above; and the ratio of every seed."
+        )
+        lines += ["## What each part adds", note, markdown_table(*parts)]
     for title, prefixes in (
         ("By class", ("class/",)),
         ("By place", ("border", "inside", "moving", "still")),
@@ -181,6 +190,19 @@ def _variant_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]
         against = entry.get(f"against {BASELINE}", {})
         rows.append([variant, str(len(entry["seed"])), *cells, *(_difference(against.get(q)) for q in compared)])
     return ["variant", "seeds", *names], rows
+
+
+def _part_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
+    rows = []
+    for variant, entry in summary.items():
+        other = WITHOUT.get(variant)  # type: ignore[call-overload]
+        found = entry.get(f"against {other}", {})
+        if other == BASELINE or not any(found.values()):
+            continue
+        ratios = [", ".join(f"{ratio:.3f}" for ratio in (found[q] or {}).get("ratios", [])) for q in COMPARED]
+        cells = [f"{_difference(found[q])}: {by_seed}" for q, by_seed in zip(COMPARED, ratios, strict=True)]
+        rows.append([variant, str(other), *cells])
+    return (["variant", "against", *(HEADINGS[q].removesuffix(" ↓") for q in COMPARED)], rows) if rows else None
 
 
 def _stratum_rows(summary: Mapping[str, Any], prefixes: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ KEPT = 2
 """So many of the newest checkpoints stay on disk."""
 CONTENT = {"step", "learner", "optimiser", "precision", "best", "watch"}
 """What a checkpoint holds."""
+VERSION = 1
+"""Of the form of a checkpoint; those without a number have this one."""
 _NAME = re.compile(r"step_(\d{8})\.ckpt")
 
 
@@ -32,7 +35,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
-            torch.save({"step": step, **state}, stream)
+            torch.save({"version": VERSION, "step": step, **state}, stream)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -45,6 +48,22 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
             f"{path}: checkpoint cannot be written ({why_not_written(error)}); free the disk, run again to resume"
         ) from None
     return path
+
+
+@contextmanager
+def fitting(run: Path) -> Iterator[None]:
+    """While a run's checkpoint is loaded into what its options have built.
+
+    Raises:
+        InputError: if the two do not fit.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{run}: its checkpoints hold other networks than these options make; give the options that it was started "
+            "with, or another --run"
+        ) from None
 
 
 def clear_leftovers(run: Path) -> None:
@@ -67,7 +86,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     passed over, loudly, for the one before it.
 
     Raises:
-        InputError: if there are checkpoints and none of them loads.
+        InputError: if there are checkpoints and none of them loads, or they are of another form.
     """
     found = checkpoints(folder)
     for path in reversed(found):
@@ -76,6 +95,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         except Exception as error:
             logger.warning("%s: damaged checkpoint passed over (%s)", path, type(error).__name__)
             continue
+        if isinstance(state, dict) and state.get("version", VERSION) != VERSION:
+            raise InputError(f"{path}: is of another version of semdepth, most likely a newer one; go on with that one")
         if isinstance(state, dict) and state.keys() >= CONTENT:
             return state
         logger.warning("%s: not a semdepth checkpoint, passed over", path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 from semdepth.data.shards import ShardFrames
+from semdepth.hub import first_line
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, stack_frames
+from semdepth.training.interrupt import SIGNALS
 from semdepth.training.sampling import StepSampler
 
 
@@ -28,13 +31,29 @@ def read_batches(
         InputError: if a frame cannot be read.
     """
     loader: DataLoader[FrameBatch] = DataLoader(
-        **_read_by(dataset, sampler), num_workers=workers, pin_memory=pinned, persistent_workers=workers > 0
+        **_read_by(dataset, sampler),
+        num_workers=workers,
+        pin_memory=pinned,
+        persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
     try:
         yield from loader
     except InputError as error:  # from a loader process it arrives as a whole traceback: keep the line that matters
         line = str(error).strip().splitlines()[-1]
         raise InputError(line.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"a loader process has died ({first_line(error)}); if memory or /dev/shm is short, lower trainer.workers (0: none)"
+        ) from None
+
+
+def _leave_signals_to_the_parent(_: int) -> None:
+    """Go on reading when the whole process group is told to end: the parent ends its step first, and then its loaders."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _read_by(dataset: Dataset[FrameBatch], sampler: StepSampler) -> dict[str, Any]:

@@ -82,17 +82,17 @@ class Recorder:
 
 
 def read_curves(run: Path) -> list[tuple[int, str, float]]:
-    """Return the (step, name, value) rows of a run's ``curves.csv``; a last line cut short by a kill is left out."""
+    """Return the (step, name, value) rows of a run's ``curves.csv``, but for what a kill or a power cut has spoilt."""
     path = run / "curves.csv"
     if not path.exists():
         return []
     rows = []
-    with path.open(newline="") as stream:
-        for row in csv.reader(stream):
+    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+        for line in stream:
             try:
-                step, name, value = row
+                step, name, value = next(csv.reader([line]))
                 rows.append((int(step), name, float(value)))
-            except ValueError:
+            except (ValueError, StopIteration, csv.Error):
                 continue
     return rows
 

@@ -49,7 +49,8 @@ class Skips:
             save_batch(path, batch, objective, step)
             raise InputError(
                 f"{LIMIT} batches in a row, the last at step {step}, gave no finite loss and gradient ({wrong}): look at "
-                f"{path}; lower optim.learning_rate, set optim.clip=1, train in 32-true, or check the intrinsics of {names}"
+                f"{path}; check the intrinsics of {names}, or try a lower optim.learning_rate, optim.clip=1 or "
+                f"trainer.precision=32-true in a new run, from trainer.initial_weights={run / 'weights.safetensors'}"
             )
 
     def state(self) -> dict[str, int]:

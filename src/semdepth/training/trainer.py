@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from semdepth.models.weights import save_weights
 from semdepth.processes import Share
 from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
-from semdepth.training.checkpoint import clear_leftovers, load_checkpoint, save_checkpoint
+from semdepth.training.checkpoint import clear_leftovers, fitting, load_checkpoint, save_checkpoint
 from semdepth.training.interrupt import Interrupt
 from semdepth.training.loading import read_batches
 from semdepth.training.objective import Learner, Objective
@@ -25,6 +26,7 @@ from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
+from semdepth.training.run_lock import only_one
 from semdepth.training.sampling import StepSampler, step_generator
 from semdepth.training.setup import build_fabric, check_data, check_kernels, check_views, start_from
 from semdepth.training.skips import Buffers, Skips, is_sound
@@ -83,15 +85,17 @@ class Trainer:
         self.step = 0 if state is None else int(state["step"])
         self.best = float("inf") if state is None else float(state["best"])
         if state is not None:
-            learner.load_state_dict(state["learner"])
+            with fitting(run):
+                learner.load_state_dict(state["learner"])
         if self.share.world > 1 and trainer.sync_batch_norm:
             synchronise_norms(learner, self.fabric.device)
         self.learner, self.optimiser = self.fabric.setup(
             learner, build_optimiser(learner.depth, learner.pose, optim, learner.balance)
         )
         if state is not None:
-            self.optimiser.load_state_dict(state["optimiser"])
-            self._precision().load_state_dict(state["precision"])
+            with fitting(run):
+                self.optimiser.load_state_dict(state["optimiser"])
+                self._precision().load_state_dict(state["precision"])
             logger.info("Resuming at step %d of %s", self.step, run)
         self.depth_range = (network.min_depth, network.max_depth)
         self.watch = CollapseWatch(self.depth_range)
@@ -117,8 +121,14 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: after an interrupt.
-            InputError: if a file cannot be used, three batches in a row teach nothing, or the run's folder cannot be written.
+            InputError: if a file cannot be used, three batches in a row teach nothing, another process trains in the run's
+                folder, or it cannot be written.
         """
+        with only_one(self.run) if self.fabric.is_global_zero else nullcontext():
+            self._fit()
+        return self.run / "weights.safetensors"
+
+    def _fit(self) -> None:
         recorder = self._recorder()
         try:
             with (
@@ -141,7 +151,6 @@ class Trainer:
         finally:
             if recorder is not None:
                 recorder.close()
-        return self.run / "weights.safetensors"
 
     def stops(self, requested: bool) -> bool:
         """Return whether to stop after this step; all processes agree."""
@@ -261,8 +270,8 @@ class Trainer:
         for name, value in self._bare().state_dict().items():
             if not torch.isfinite(value).all():
                 raise InputError(
-                    f"{self.run}: {name} is no longer finite at step {self.step}, nothing was saved; set optim.clip=1 or a lower "
-                    "optim.learning_rate, and go on from the checkpoint before"
+                    f"{self.run}: {name} is no longer finite at step {self.step}, nothing was saved; try optim.clip=1 or a lower "
+                    f"optim.learning_rate in a new run, from trainer.initial_weights={self.run / 'weights.safetensors'}"
                 )
 
     def _save_weights(self, name: str) -> None:

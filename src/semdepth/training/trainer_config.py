@@ -62,5 +62,7 @@ class TrainerConfig:
                 raise InputError(f"trainer.{name}: must be at least 1")
         if self.steps is not None and self.steps < 1:
             raise InputError("trainer.steps: must be at least 1")
+        if not 0 <= self.seed < 2**31:
+            raise InputError("trainer.seed: must be from 0 to 2147483647")
         if self.workers < 0:
             raise InputError("trainer.workers: must not be negative")

@@ -1,0 +1,44 @@
+"""One training at a time in a run's folder: two would overwrite each other's checkpoints and curves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from semdepth.runtime import InputError
+
+
+@contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if need be; the system lets go of it, however this process ends.
+
+    Raises:
+        InputError: if another process trains there, or the folder cannot be made.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        handle = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{run}: cannot be written ({error.strerror}); give another --run") from None
+    try:
+        if not _take(handle):
+            raise InputError(f"{run}: another process trains here; wait for it, stop it, or give another --run")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int) -> bool:
+    """Return whether nobody else holds it; True also where the system, or the network's file system, knows no locks."""
+    with suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True
