@@ -40,8 +40,9 @@ def export(
     the weights; semdepth.load("model.onnx") and every command that takes weights read it. Before the file takes its name
     its outputs are compared with the network's: fp32 must agree within 1e-3 everywhere, else nothing is written.
 
-    ncnn was the fastest on the one processor that was measured, and is made for phones and boards: three files,
-    NAME.ncnn.param, .bin and .json, of fixed size, one image at a time, in fp32 or int8.
+    ncnn is made for phones and boards, and fast on a CPU without VNNI (docs/results/performance.md): three files,
+    NAME.ncnn.param, .bin and .json, of fixed size, one image at a time, in fp32 or int8. With VNNI, an int8 ONNX file under
+    OpenVINO is the fastest.
 
     fp16 halves the file (for GPUs and browsers; processors gain nothing). int8 needs images to find its ranges from, of
     the kind that it will see.

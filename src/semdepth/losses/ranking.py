@@ -77,6 +77,23 @@ def semantic_ranking_loss(
     Raises:
         ValueError: if the maps differ in size.
     """
+    _, penalty, weight = rank_pairs(
+        disparity, labels, probabilities, confidence, config=config, generator=generator, share=share
+    )
+    return (weight * penalty).sum() / share.mean(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+def rank_pairs(
+    disparity: Tensor,
+    labels: Tensor,
+    probabilities: Tensor | None,
+    confidence: Tensor | None,
+    *,
+    config: RankingConfig,
+    generator: torch.Generator | None = None,
+    share: Share = ALONE,
+) -> tuple[PointPairs, Tensor, Tensor]:
+    """Return the pairs of the loss, the penalty of each and its weight, (P,): what ``semantic_ranking_loss`` is the mean of."""
     if disparity.dtype in (torch.float16, torch.bfloat16):
         disparity = disparity.float()
     pairs = sample_pairs(
@@ -92,7 +109,7 @@ def semantic_ranking_loss(
     weight = torch.ones_like(penalty) if weight is None else weight.to(penalty.dtype)
     if config.equality == "none":
         weight = weight * (pairs.ordinal != 0)
-    return (weight * penalty).sum() / share.mean(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
+    return pairs, penalty, weight
 
 
 def _score(disparity: Tensor, form: str) -> Tensor:
