@@ -2,6 +2,7 @@ import http.server
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -186,6 +187,17 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def served(root: Path, handler: type[Quiet]) -> Iterator[str]:
+    """Give the address of a server of a folder."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(root))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
 class BreaksOff(Quiet):
     """Ends every other answer in the middle, or without a word, as a bad connection does."""
 
@@ -208,15 +220,9 @@ def test_a_download_that_breaks_off_is_tried_again(
 ) -> None:
     monkeypatch.setattr(shards, "PAUSE", 0.01)
     (tmp_path / "shards.json").write_bytes((root / "shards.json").read_bytes())
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(BreaksOff, directory=str(root)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        away = ShardFrames(tmp_path, SIZE, base_url=f"http://127.0.0.1:{server.server_port}/")
-        assert torch.equal(away[0].target, frames[0].target)
+    with served(root, BreaksOff) as url:
+        assert torch.equal(ShardFrames(tmp_path, SIZE, base_url=url)[0].target, frames[0].target)
         assert BreaksOff.asked == 3
-    finally:
-        server.shutdown()
-        server.server_close()
     with pytest.raises(InputError, match="cannot be fetched"):
         ShardFrames(tmp_path, SIZE, base_url="http://127.0.0.1:1/with a blank/")[0]
 
@@ -227,16 +233,11 @@ def test_shards_come_from_elsewhere(
     """Only the header is at hand; the tar files are fetched."""
     monkeypatch.setattr(shards, "PAUSE", 0.01)
     (tmp_path / "shards.json").write_bytes((root / "shards.json").read_bytes())
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        away = ShardFrames(tmp_path, SIZE, base_url=f"http://127.0.0.1:{server.server_port}/")
+    with served(root, Quiet) as url:
+        away = ShardFrames(tmp_path, SIZE, base_url=url)
         streams = (f.stream(2, steps=3) for f in (away, frames))
         a, b = (list(islice(stream, 3)) for stream in streams)
         assert all(torch.equal(x.target, y.target) for x, y in zip(a, b, strict=True))
-    finally:
-        server.shutdown()
-        server.server_close()
     with pytest.raises(InputError, match="cannot be fetched"):
         away[0]
 
