@@ -63,7 +63,7 @@ def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool
     """
     try:
         if stem.name == image.stem and any(
-            image.with_suffix(other).exists() for other in IMAGE_SUFFIXES - {image.suffix}
+            image.with_suffix(other).exists() for other in IMAGE_SUFFIXES - {image.suffix.lower()}
         ):
             return False  # of which of the two the files are, their names do not say
         of_image = image.stat()

@@ -12,7 +12,6 @@ from semdepth.data.shards import ShardFrames
 from semdepth.hub import first_line
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, stack_frames
-from semdepth.training.interrupt import SIGNALS
 from semdepth.training.sampling import StepSampler
 
 
@@ -51,9 +50,12 @@ def read_batches(
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """Go on reading when the whole process group is told to end: the parent ends its step first, and then its loaders."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """Go on reading when the whole process group is told to end: the parent ends its step first, and then its loaders.
+
+    Only the first SIGTERM is passed over: the parent's own, should it have to force the end, still works.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
 
 
 def _read_by(dataset: Dataset[FrameBatch], sampler: StepSampler) -> dict[str, Any]:

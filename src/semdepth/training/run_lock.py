@@ -9,6 +9,19 @@ from pathlib import Path
 
 from semdepth.runtime import InputError
 
+_HELD: set[int] = set()
+"""Handles of the folders that this process holds."""
+
+
+def _let_go() -> None:
+    """In a forked process: a loader that outlives a killed run by seconds must not hold its folder."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
 
 @contextmanager
 def only_one(run: Path) -> Iterator[None]:
@@ -25,8 +38,10 @@ def only_one(run: Path) -> Iterator[None]:
     try:
         if not _take(handle):
             raise InputError(f"{run}: another process trains here; wait for it, stop it, or give another --run")
+        _HELD.add(handle)
         yield
     finally:
+        _HELD.discard(handle)
         os.close(handle)
 
 
