@@ -116,6 +116,13 @@ def test_an_image_of_the_same_name_is_another(tmp_path: Path, weights: str, caps
         assert main(["predict", str(tmp_path / name), weights, f"--out={out}", "--save=depth_npy"]) == 0
         assert np.load(out / "0_depth.npy").shape == shape
     assert "there already" not in capsys.readouterr().out
+    (tmp_path / "b" / "0.bmp").rename(tmp_path / "b" / "0.BMP")
+    assert main(["predict", str(tmp_path / "b" / "0.BMP"), weights, f"--out={out}", "--save=depth_npy"]) == 0
+    assert np.load(out / "0_depth.npy").shape == (7, 10)
+    (tmp_path / "b").rename(tmp_path / "c")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert main(["predict", str(tmp_path / "b" / "0.png"), weights, f"--out={out}", "--save=depth_npy"]) == 0
+    assert np.load(out / "0_depth.npy").shape == (8, 8)
 
 
 def test_globs_leave_out_what_was_predicted(tmp_path: Path, weights: str, capsys: CaptureText) -> None:

@@ -19,7 +19,7 @@ from semdepth.apps.cluster_jobs import Tally
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.predict_inputs import find_inputs
 from semdepth.apps.predict_on_cluster import PredictWork, digest_of, predict_on_cluster
-from semdepth.apps.predict_resume import Settings, is_done
+from semdepth.apps.predict_resume import Settings, is_done, twins
 from semdepth.hub import hub_address
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
@@ -139,7 +139,11 @@ def predict(
         settings = Settings(out, path, found.root, options)
         # In metres an image's scale is filtered with those before it: all of them have to be seen.
         since = None if overwrite or camera_height is not None else settings.since()
-        there = [] if since is None else [p for p, stem in found.images.items() if is_done(p, stem, outputs, since)]
+        there = []
+        if since is not None:
+            unsure = twins(found.images)
+            sure = {p: stem for p, stem in found.images.items() if p not in unsure or stem.name != p.stem}
+            there = [p for p, stem in sure.items() if is_done(p, stem, outputs, since)]
         failed += predict_images(found.images, set(there), job, settings, alone)
     for video, stem in found.videos.items():
         try:

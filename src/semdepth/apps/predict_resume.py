@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -31,7 +32,8 @@ class Settings:
         """
         digest = digest_of(files_of(weights))
         version = import_module("semdepth").__version__
-        facts = {"weights": weights.name, "sha256": digest, "semdepth": version, "root": str(root.resolve()), **options}
+        place = [str(root.resolve()), root.stat().st_ino]  # a folder that takes another's name is not that one
+        facts = {"weights": weights.name, "sha256": digest, "semdepth": version, "root": place, **options}
         self.out = out
         self._text = json.dumps(facts, indent=1) + "\n"
 
@@ -52,6 +54,18 @@ class Settings:
                 temporary.write_text(self._text)
 
 
+def twins(images: Iterable[Path]) -> set[Path]:
+    """Return those beside which another image has the same name but for its suffix: files of that name may be of either."""
+    found: set[Path] = set()
+    by_folder: dict[Path, list[Path]] = {}
+    for image in images:
+        by_folder.setdefault(image.parent, []).append(image)
+    for folder, here in by_folder.items():
+        stems = Counter(p.stem for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        found.update(image for image in here if stems[image.stem] > 1)
+    return found
+
+
 def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool:
     """Return whether an image's wanted files are all there, made of this very image with these settings.
 
@@ -62,10 +76,6 @@ def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool
         since: what ``Settings.since`` returned.
     """
     try:
-        if stem.name == image.stem and any(
-            image.with_suffix(other).exists() for other in IMAGE_SUFFIXES - {image.suffix.lower()}
-        ):
-            return False  # of which of the two the files are, their names do not say
         of_image = image.stat()
         needed = max(of_image.st_mtime_ns, of_image.st_ctime_ns, since)
         files = (stem.with_name(f"{stem.name}_{SUFFIXES[output]}") for output in outputs)

@@ -90,7 +90,7 @@ def is_usable() -> bool:
         import openvino
     except ModuleNotFoundError:
         return False
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:
         logger.warning("OpenVINO cannot be loaded (%s); ONNX Runtime takes its place", first_line(error))
         return False
     return hasattr(openvino, "Core")  # any folder of that name can be imported

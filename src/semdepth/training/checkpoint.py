@@ -79,6 +79,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step_*.ckpt") if _NAME.fullmatch(path.name))
 
 
+def newest_step(folder: Path) -> int:
+    """Return the step of the newest checkpoint in ``folder``; -1 where there is none."""
+    return max((int(path.stem.removeprefix("step_")) for path in checkpoints(folder)), default=-1)
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """Return the newest checkpoint in ``folder`` that loads, None where there is none.
 

@@ -42,7 +42,7 @@ def read_batches(
         line = str(error).strip().splitlines()[-1]
         raise InputError(line.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")) from None
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker (pid"):  # else it is what one of them raised
             raise
         raise InputError(
             f"a loader process has died ({first_line(error)}); if memory or /dev/shm is short, lower trainer.workers (0: none)"

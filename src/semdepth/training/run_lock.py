@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from semdepth.runtime import InputError
 
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
+"""Windows has none: there, nothing is locked."""
 _HELD: set[int] = set()
 """Handles of the folders that this process holds."""
 
@@ -32,9 +37,12 @@ def only_one(run: Path) -> Iterator[None]:
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
-        handle = os.open(run, os.O_RDONLY)
+        handle = os.open(run, os.O_RDONLY) if fcntl else None
     except OSError as error:
         raise InputError(f"{run}: cannot be written ({error.strerror}); give another --run") from None
+    if handle is None:
+        yield
+        return
     try:
         if not _take(handle):
             raise InputError(f"{run}: another process trains here; wait for it, stop it, or give another --run")
@@ -46,14 +54,11 @@ def only_one(run: Path) -> Iterator[None]:
 
 
 def _take(handle: int) -> bool:
-    """Return whether nobody else holds it; True also where the system, or the network's file system, knows no locks."""
-    with suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass
+    """Return whether nobody else holds it; True also where a network's file system knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from semdepth.models.weights import save_weights
 from semdepth.processes import Share
 from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
-from semdepth.training.checkpoint import clear_leftovers, fitting, load_checkpoint, save_checkpoint
+from semdepth.training.checkpoint import clear_leftovers, fitting, load_checkpoint, newest_step, save_checkpoint
 from semdepth.training.interrupt import Interrupt
 from semdepth.training.loading import read_batches
 from semdepth.training.objective import Learner, Objective
@@ -124,9 +124,28 @@ class Trainer:
             InputError: if a file cannot be used, three batches in a row teach nothing, another process trains in the run's
                 folder, or it cannot be written.
         """
-        with only_one(self.run) if self.fabric.is_global_zero else nullcontext():
+        with ExitStack() as held:
+            self._together(lambda: self._hold(held), "cannot train here")
             self._fit()
         return self.run / "weights.safetensors"
+
+    def _hold(self, held: ExitStack) -> None:
+        held.enter_context(only_one(self.run))
+        if (newest := newest_step(self.run / "checkpoints")) > self.step:
+            raise InputError(
+                f"{self.run}: another process has just trained it to step {newest}; run the same command again"
+            )
+
+    def _together(self, act: Callable[[], None], failed: str) -> None:
+        """Let the first process do something; where it cannot, all processes stop."""
+        problem: InputError | None = None
+        if self.fabric.is_global_zero:
+            try:
+                act()
+            except InputError as error:
+                problem = error
+        if not self.share.agree(problem is None, self.fabric.device):
+            raise problem or InputError(f"{self.run}: the first process {failed}; see its message")
 
     def _fit(self) -> None:
         recorder = self._recorder()
@@ -224,16 +243,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint and the weights (first process only; where it fails, all processes stop)."""
         self._require_finite()
-        problem: InputError | None = None
-        if self.fabric.is_global_zero:
-            try:
-                self._write_state()
-            except InputError as error:
-                problem = error
-        if not self.share.agree(problem is None, self.fabric.device):
-            raise problem or InputError(
-                f"{self.run}: the first process could not write its checkpoint; see its message"
-            )
+        self._together(self._write_state, "could not write its checkpoint")
 
     def _write_state(self) -> None:
         state = {
