@@ -180,6 +180,17 @@ def test_a_damaged_frame_is_one_line(tmp_path: Path, small_network: NetworkConfi
     assert str(caught.value) == "frame_5.png: image cannot be decoded; copy it again"
 
 
+def test_a_damaged_newest_checkpoint_does_not_stop_a_run(
+    tmp_path: Path, wall: Wall, small_network: NetworkConfig
+) -> None:
+    whole = load_file(make(tmp_path, small_network, wall).fit())
+    (tmp_path / "checkpoints" / "step_00000006.ckpt").write_bytes(b"cut off")
+    again = make(tmp_path, small_network, wall)
+    assert again.step == 4
+    parts = load_file(again.fit())
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
 class Faulty(Wall):
     def __getitem__(self, index: int) -> FrameBatch:
         raise RuntimeError("a fault of the program's own")

@@ -71,6 +71,7 @@ class Trainer:
         self.fabric = build_fabric(trainer)
         self.fabric.launch()
         seed_everything(trainer.seed)
+        self.newest = newest_step(run / "checkpoints")  # which may be damaged, and the one before it loaded
         state = load_checkpoint(run / "checkpoints")
         # What a run started from is in its checkpoint: resuming needs neither the hub nor the first weights.
         self.share = Share(self.fabric.global_rank, self.fabric.world_size)
@@ -131,7 +132,7 @@ class Trainer:
 
     def _hold(self, held: ExitStack) -> None:
         held.enter_context(only_one(self.run))
-        if (newest := newest_step(self.run / "checkpoints")) > self.step:
+        if (newest := newest_step(self.run / "checkpoints")) > self.newest:
             raise InputError(
                 f"{self.run}: another process has just trained it to step {newest}; run the same command again"
             )
@@ -255,6 +256,7 @@ class Trainer:
             "skips": self.skips.state(),
         }
         save_checkpoint(self.run / "checkpoints", self.step, state)
+        self.newest = max(self.newest, self.step)
         self._save_weights("weights.safetensors")
 
     def _recorder(self) -> Recorder | None:
