@@ -199,7 +199,7 @@ def served(root: Path, handler: type[Quiet]) -> Iterator[str]:
 
 
 class BreaksOff(Quiet):
-    """Ends every other answer in the middle, or without a word, as a bad connection does."""
+    """Ends two of three answers in the middle, or without a word, as a bad connection does."""
 
     asked = 0
 

@@ -191,33 +191,6 @@ def test_a_damaged_newest_checkpoint_does_not_stop_a_run(
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
-class Faulty(Wall):
-    def __getitem__(self, index: int) -> FrameBatch:
-        raise RuntimeError("a fault of the program's own")
-
-
-def test_a_fault_in_a_loader_is_not_taken_for_its_death(
-    tmp_path: Path, wall: Wall, small_network: NetworkConfig
-) -> None:
-    trainer = make(tmp_path, small_network, wall, workers=1)
-    trainer.dataset = Faulty()
-    with pytest.raises(RuntimeError, match="a fault of the program's own"):
-        trainer.fit()
-
-
-class Dying(Wall):
-    def __getitem__(self, index: int) -> FrameBatch:
-        os.kill(os.getpid(), signal.SIGKILL)  # as the system does when memory is short
-        return super().__getitem__(index)
-
-
-def test_a_loader_that_is_killed_is_one_line(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
-    trainer = make(tmp_path, small_network, wall, workers=1)
-    trainer.dataset = Dying()
-    with pytest.raises(InputError, match=r"a loader process has died .*lower trainer.workers"):
-        trainer.fit()
-
-
 def test_a_run_that_another_process_has_trained_on_is_not_set_back(
     tmp_path: Path, wall: Wall, small_network: NetworkConfig
 ) -> None:
