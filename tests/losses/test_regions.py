@@ -55,3 +55,14 @@ def test_upright_partners_fill_their_run_and_no_more(generator: torch.Generator)
         mine = (image == b) & (row == r) & (column == c)
         assert (met.column[mine] == c).all()
         assert set(met.row[mine].tolist()) == set(range(first, last + 1))
+
+
+def test_points_read_a_map_in_any_layout(generator: torch.Generator) -> None:
+    image, row, column = (torch.randint(0, n, (5, k), generator=generator) for n, k in ((2, 1), (6, 3), (7, 3)))
+    points = Points(image, row, column, torch.zeros(5, 3), torch.ones(5, 3, dtype=torch.bool))
+    maps = torch.rand(2, 4, 6, 7, generator=generator)
+    for channels in (maps.movedim(1, 3), maps.movedim(1, 3).contiguous()):
+        found = points.at(channels)
+        assert found.shape == (5, 3, 4)
+        assert torch.equal(found[2, 1], maps[image[2, 0], :, row[2, 1], column[2, 1]])
+    assert torch.equal(points.at(maps[:, 0]), points.at(maps.movedim(1, 3))[..., 0])

@@ -28,6 +28,19 @@ def test_values_and_gradients_are_the_plain_ones(size, coarse, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_the_layout_changes_nothing(norm):
+    ours, plain = _inputs((6, 8), (3, 4)), _inputs((6, 8), (3, 4))
+    of_ours = modulate(*(x.contiguous(memory_format=torch.channels_last) for x in ours), norm)
+    of_plain = modulate_plainly(*plain, norm)
+    torch.testing.assert_close(of_ours, of_plain)
+    weights = torch.randn(of_plain.shape, dtype=torch.float64)
+    (of_ours * weights).sum().backward()
+    (of_plain * weights).sum().backward()
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(("size", "coarse"), SIZES)
 def test_gradients_are_those_of_the_values(size, coarse, norm):
     assert gradcheck(lambda *inputs: modulate(*inputs, norm), _inputs(size, coarse))

@@ -57,6 +57,8 @@ class Points:
 
     def at(self, values: Tensor) -> Tensor:
         """Return the values of a (B, H, W, ...) map at the points, (N, K, ...)."""
+        if not values.is_contiguous():  # to flatten it would copy all of it
+            return values[self.image, self.row, self.column]
         _, height, width = values.shape[:3]
         place = (self.image * height + self.row) * width + self.column
         flat = values.reshape(-1, *values.shape[3:]).index_select(0, place.flatten())

@@ -43,6 +43,9 @@ def modulate_plainly(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor
     gamma, beta = _resized(modulation, features).chunk(2, dim=1)
     if norm == "instance":
         normal = F.instance_norm(features, eps=EPSILON)
+    elif features.is_contiguous(memory_format=torch.channels_last) and not torch.compiler.is_compiling():
+        pixels = features.movedim(1, -1).unflatten(-1, (2, -1))
+        normal = F.layer_norm(pixels, pixels.shape[-1:], eps=EPSILON).flatten(-2).movedim(-1, 1)
     else:
         normal = torch.cat([_over_channels(branch) for branch in features.chunk(2, dim=1)], dim=1)
     return torch.addcmul(normal + beta, gamma, normal)

@@ -83,7 +83,7 @@ class Learner(nn.Module):
         """
         measure = (measure or self.balance.is_due(step)) and self.depth.semantic_decoder is not None
         with captured(self.depth.encoder, measure) as shared:
-            output = self.depth(batch.seen_target if batch.seen_target is not None else batch.target)
+            output = _in_planes(self.depth(batch.seen_target if batch.seen_target is not None else batch.target))
         if self.pose.focal is not None:
             batch = replace(batch, intrinsics=self.pose.focal(batch.intrinsics))
         source_from_target = self.motion(batch)
@@ -143,7 +143,7 @@ class Learner(nn.Module):
     def ranking(self, batch: FrameBatch, output: NetworkOutput, generator: torch.Generator | None) -> Tensor:
         """Rank the finest disparity by the pseudo-labels (METHOD 3.3), weighted by the branch's own certainty (2.2)."""
         assert batch.labels is not None
-        certain = None if output.logits is None else output.logits[0].detach().float().softmax(dim=1)
+        certain = None if output.logits is None else output.logits[0].detach().softmax(dim=1)
         maps = (self.finest(output), batch.labels, certain, batch.confidence)
         return semantic_ranking_loss(*maps, config=self.config.ranking_loss, generator=generator, share=self.share)
 
@@ -176,8 +176,16 @@ class Learner(nn.Module):
         return found | {f"weight_{task}": weight for task, weight in current.items()}
 
 
+def _in_planes(output: NetworkOutput) -> NetworkOutput:
+    """Return the logits in float32, one class's map after the other: once, for both losses that take softmax of them."""
+    if output.logits is None:
+        return output
+    layout = torch.contiguous_format
+    return replace(output, logits=tuple(scale.to(torch.float32, memory_format=layout) for scale in output.logits))
+
+
 def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch, share: Share = ALONE) -> Tensor:
     """Return the segmentation loss (METHOD 3.2) summed over the decoder's scales."""
     assert batch.labels is not None
-    losses = [segmentation_loss(scale.float(), batch.labels, batch.confidence, share) for scale in logits]
+    losses = [segmentation_loss(scale, batch.labels, batch.confidence, share) for scale in logits]
     return torch.stack(losses).sum()
