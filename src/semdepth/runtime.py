@@ -134,6 +134,18 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has arithmetic in bfloat16, and so gains by it; others imitate it, slowly."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch of before 2.10 does not tell
+        return bool(has.get("amx_bf16") or has.get("avx512_bf16") or has.get("bf16"))  # the last one: ARM
+    return False
+
+
 def keep_freed_memory() -> None:
     """Let this process keep memory that it frees, for what it needs next, where glibc is the allocator; elsewhere nothing.
 

@@ -24,6 +24,7 @@ from semdepth.training.skips import Buffers, is_sound
 from semdepth.training.view_synthesis import view_synthesis
 
 REFERENCE, OURS, FULL = "reference", "ours", "ours, full method"
+LEAN = "ours, bf16, channels last"
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,28 @@ class Way:
     full: bool = False
     """The full method, not depth alone."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic of the networks, as ``trainer.precision``."""
+    """As ``trainer.precision``."""
     kernels: Kernels = "torch"
     """As ``objective.kernels``."""
     channels_last: bool = False
-    """The networks' memory format."""
+    """As ``trainer.channels_last``."""
 
 
 WAYS = {OURS: Way(), FULL: Way(full=True)}
+IN_BFLOAT16 = {
+    "ours, channels last": Way(channels_last=True),
+    "ours, bf16": Way(precision="bf16-mixed"),
+    LEAN: Way(precision="bf16-mixed", channels_last=True),
+    "ours, full method, bf16, channels last": Way(full=True, precision="bf16-mixed", channels_last=True),
+}
+"""What is worth trying besides where the device computes in bfloat16."""
 ON_A_GPU = {
     "ours, Triton": Way(kernels="triton"),
-    "ours, bf16": Way(precision="bf16-mixed"),
     "ours, bf16, Triton": Way(precision="bf16-mixed", kernels="triton"),
     "ours, bf16, Triton, channels last": Way(precision="bf16-mixed", kernels="triton", channels_last=True),
     "ours, full method, bf16, Triton": Way(full=True, precision="bf16-mixed", kernels="triton"),
 }
-"""What is worth trying on a GPU besides; none was measured yet."""
+"""What is worth trying on a GPU besides those; none was measured yet."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ def prepare(name: str, encoder: str, pickled: bytes, place: str) -> dict[str, Ca
 
 
 def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:
-    """Build ``REFERENCE``, or one of ``WAYS`` and ``ON_A_GPU``, from one seed."""
-    way = Way() if name == REFERENCE else (WAYS | ON_A_GPU)[name]
+    """Build ``REFERENCE``, or one of ``WAYS``, ``IN_BFLOAT16`` and ``ON_A_GPU``, from one seed."""
+    way = Way() if name == REFERENCE else (WAYS | IN_BFLOAT16 | ON_A_GPU)[name]
     network = NetworkConfig(encoder=encoder, pose_encoder=encoder, fusion="ssfa" if way.full else "depth-only")
     torch.manual_seed(0)
     objective = ObjectiveConfig(ranking=0.1 if way.full else 0.0, kernels=way.kernels)

@@ -14,9 +14,19 @@ import torch
 from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
 from semdepth.apps.benchmark_roofline import Work, measure_ceilings
-from semdepth.apps.benchmark_steps import FULL, ON_A_GPU, OURS, REFERENCE, WAYS, prepare, rendered_batch
+from semdepth.apps.benchmark_steps import (
+    FULL,
+    IN_BFLOAT16,
+    LEAN,
+    ON_A_GPU,
+    OURS,
+    REFERENCE,
+    WAYS,
+    prepare,
+    rendered_batch,
+)
 from semdepth.apps.benchmark_turns import Turns, open_reference, take_turns
-from semdepth.runtime import InputError, choose_device
+from semdepth.runtime import InputError, choose_device, computes_bfloat16
 
 Variant = Literal["depth-only", "full"]
 
@@ -27,8 +37,9 @@ def train(
     """Let the training steps take turns, and record their medians.
 
     The reference (benchmarks/reference/training.py) has the same networks, in eager float32. Both take the same rendered
-    triplets, read and augmented beforehand: neither side's loader is in the step. On a GPU, bf16 and Triton's kernels have
-    their turns, too; their roofline is none: the work of Triton's kernels is not counted, and the ceiling is float32's.
+    triplets, read and augmented beforehand: neither side's loader is in the step. Where the device computes in bfloat16,
+    that and channels last have their turns, too, and on a GPU Triton's kernels. The roofline's ceiling is float32's, so it
+    says nothing of steps in bfloat16, and the work of Triton's kernels is not counted.
 
     Args:
         size: (H, W) of the images.
@@ -50,7 +61,7 @@ def train(
     open_reference("training")
     place = choose_device(device)
     frames = rendered_batch(size, batch)
-    ways = WAYS | (ON_A_GPU if place.type == "cuda" else {})
+    ways = WAYS | (IN_BFLOAT16 if computes_bfloat16(place) else {}) | (ON_A_GPU if place.type == "cuda" else {})
     able = {"torch", *(["triton"] if importlib.util.find_spec("triton") else [])}
     ways = {name: way for name, way in ways.items() if way.kernels in able and (variant == "full" or not way.full)}
     names = [REFERENCE, *ways]
@@ -70,20 +81,26 @@ def train(
         runs |= {f"{name}: losses": partial(rival.turn, "losses") for name, rival in rivals.items()}
         turns = take_turns(runs, rounds, clock=lambda run, _: run())
         work = {name: rival.work("step", ceilings) for name, rival in rivals.items()}
-    written = record(
-        "train_gpu" if place.type == "cuda" else "train_cpu",
-        batch / turns.median(OURS),
-        batch / turns.median(REFERENCE),
-        "images/s",
-        out=out,
-        ratio_of_rounds=turns.ratio(REFERENCE, OURS),
-        **facts(turns, work, memory),
-        ceilings={"gflops": round(ceilings.flops / 1e9, 1), "gb_per_s": round(ceilings.bandwidth / 1e9, 1)},
-        threads=torch.get_num_threads(),
-        encoder=encoder,
-        batch=batch,
-        size=list(size),
-    )
+    key = "train_gpu" if place.type == "cuda" else "train_cpu"
+    for recorded, ours in ((key, OURS), (f"{key}_bf16", LEAN)):
+        if ours not in work:
+            continue
+        written = record(
+            recorded,
+            batch / turns.median(ours),
+            batch / turns.median(REFERENCE),
+            "images/s",
+            out=out,
+            way=ours,
+            ratio_of_rounds=turns.ratio(REFERENCE, ours),
+            memory_ratio=round(memory[ours] / memory[REFERENCE], 2),
+            **facts(turns, work, memory),
+            ceilings={"gflops": round(ceilings.flops / 1e9, 1), "gb_per_s": round(ceilings.bandwidth / 1e9, 1)},
+            threads=torch.get_num_threads(),
+            encoder=encoder,
+            batch=batch,
+            size=list(size),
+        )
     return f"{table(turns, work, memory, batch)}\n\nAs JSON: {written}"
 
 
@@ -94,7 +111,6 @@ def facts(turns: Turns, work: dict[str, Work], memory: dict[str, float]) -> dict
         "seconds": turns.rows(),
         "losses_share": shares,
         "peak_gb": {name: round(value, 2) for name, value in memory.items()},
-        "memory_ratio": round(memory[OURS] / memory[REFERENCE], 2),
         "roofline_share": {name: round(done.bound / turns.median(name), 3) for name, done in work.items()},
         "gflop": {name: round(done.flops / 1e9, 1) for name, done in work.items()},
         "gb_moved": {name: round(done.moved / 1e9, 2) for name, done in work.items()},

@@ -76,6 +76,8 @@ class Trainer:
         # What a run started from is in its checkpoint: resuming needs neither the hub nor the first weights.
         self.share = Share(self.fabric.global_rank, self.fabric.world_size)
         learner = Learner(network if state is None else replace(network, pretrained=False), objective, self.share)
+        if trainer.channels_last:
+            learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         sample = dataset[0]
         check_data(sample, learner)
         check_views(augment, learner)
