@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from semdepth.apps.cli import main
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
+from semdepth.runtime import computes_bfloat16
 
 from .test_bad_input import complaint
 
@@ -22,10 +24,18 @@ def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     found = json.loads((tmp_path / "performance.json").read_text())
     assert found["load"] == {"ratio": 4.0}
     exported = {f"{engine} {precision}" for engine in ("ONNX", "OpenVINO", "ncnn") for precision in ("fp32", "int8")}
-    forms = {"torch as trained", "torch as loaded"} | exported
-    for key, precision in (("infer_cpu", "fp32"), ("infer_cpu_int8", "int8")):
+    has_bf16 = computes_bfloat16(torch.device("cpu"))
+    in_bf16 = (
+        {f"{form} (bf16)" for form in ("torch as loaded", "OpenVINO fp32", "OpenVINO int8")} if has_bf16 else set()
+    )
+    forms = {"torch as trained", "torch as loaded"} | exported | in_bf16
+    exact = {form for form in exported if form.endswith("fp32")} | {"torch as loaded"}
+    recorded = {"infer_cpu": exact, "infer_cpu_int8": {form for form in forms if "int8" in form}}
+    if has_bf16:
+        recorded["infer_cpu_bf16"] = {form for form in in_bf16 if "int8" not in form}
+    assert set(found) == {"load", *recorded}
+    for key, rivals in recorded.items():
         row = found[key]
-        rivals = {form for form in exported if form.endswith(precision)}
         assert set(row["all"]) == forms | {f"{name}, {mode} of 2" for name in forms for mode in ("stream", "batch")}
         assert row["unit"] == "ms"
         assert row["form"] in rivals

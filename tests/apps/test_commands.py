@@ -78,6 +78,16 @@ def test_evaluate_with_flip_on_named_data(run: Path, world: Path, tmp_path: Path
     assert "best constant depth" not in (tmp_path / "evaluation.md").read_text()
 
 
+def test_evaluate_in_bfloat16(run: Path, tmp_path: Path) -> None:
+    errors = []
+    for precision in ("fp32", "bf16"):
+        assert main(["evaluate", str(run), f"--precision={precision}", "--baselines=false", f"--out={tmp_path}"]) == 0
+        found = json.loads((tmp_path / "evaluation.json").read_text())
+        assert found["precision"] == precision
+        errors.append(found["mean"]["abs_rel"])
+    assert errors[0] != errors[1] == pytest.approx(errors[0], rel=0.02)
+
+
 def test_evaluate_judges_the_weights_that_are_named(run: Path, tmp_path: Path) -> None:
     """Last weights that differ from the best: the run folder means the best, the file means itself."""
     copy = tmp_path / "run"

@@ -13,7 +13,7 @@ from semdepth.apps.cli import main
 from semdepth.inference import onnx_session, openvino_model, predictor
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.inference.openvino_model import SHAPES_KEPT, OpenvinoNetwork
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, computes_bfloat16
 
 pytestmark = pytest.mark.usefixtures("graphs")
 
@@ -100,3 +100,18 @@ def test_maps_outlive_the_next_pass(dynamic_export: Path) -> None:
 def test_a_fixed_size_is_named(fixed: Path) -> None:
     with pytest.raises(InputError, match="exported for 96×64 only"):
         OpenvinoNetwork(fixed)(torch.rand(1, 3, 96, 96))
+
+
+def test_bfloat16_is_what_was_asked_for(fixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the processor has none, OpenVINO computes in float32 all the same."""
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    network = semdepth.load(fixed, "cpu", precision="bf16").network
+    assert isinstance(network, OpenvinoNetwork)
+    exact, found = OpenvinoNetwork(fixed)(images).disparity[0], network(images).disparity[0]
+    assert found.dtype == torch.float32
+    assert float(((found - exact).abs() / exact).mean()) < 0.02
+    used = network.requests[tuple(images.shape)].get_compiled_model().get_property("INFERENCE_PRECISION_HINT")
+    assert ("bfloat16" in str(used)) == computes_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(openvino_model, "is_usable", lambda: False)
+    with pytest.raises(InputError, match="ONNX Runtime computes in the precision that the file was exported in"):
+        semdepth.load(fixed, "cpu", precision="bf16")

@@ -37,6 +37,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"--weights={path}"
 
 
+def test_bfloat16(tmp_path: Path, weights: str) -> None:
+    """Nearly the same depth, which is not what was predicted in float32."""
+    Image.fromarray(RANDOM).save(tmp_path / "a.png")
+    given = ["predict", str(tmp_path / "a.png"), weights, f"--out={tmp_path}", "--save=depth_npy"]
+    found = []
+    for precision in ("fp32", "bf16"):
+        assert main([*given, f"--precision={precision}"]) == 0
+        found.append(np.load(tmp_path / "a_depth.npy"))
+    off = np.abs(found[1] / found[0] - 1).mean()
+    assert 1e-6 < off < 0.02
+
+
 def test_every_kind_of_image(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()

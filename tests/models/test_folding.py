@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from semdepth.models.folding import fold_batch_norm, make_fast
-from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.network import Fusion, NetworkConfig, build_depth_network
 
 
 @pytest.mark.parametrize("encoder", ["resnet10-small", "convnextv2-atto"])
@@ -34,3 +34,29 @@ def test_folding_changes_no_prediction(encoder: str) -> None:
 def test_training_networks_are_not_folded() -> None:
     with pytest.raises(ValueError, match="eval"):
         fold_batch_norm(build_depth_network(NetworkConfig(encoder="resnet10-small"), seed=0))
+
+
+@pytest.mark.parametrize("fusion", ["depth-only", "none", "concat", "ssfa"])
+def test_bfloat16_rounds_features_not_outputs(fusion: Fusion) -> None:
+    config = NetworkConfig(encoder="resnet10-small", fusion=fusion, initial_disparity="flat")
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    found = []
+    for precision in ("fp32", "bf16"):
+        network = build_depth_network(config, seed=0)
+        for name, weights in network.named_parameters():
+            if "exchange" in name:
+                torch.nn.init.normal_(weights, std=0.1, generator=torch.Generator().manual_seed(1))
+        make_fast(network.eval(), precision)
+        with torch.inference_mode():
+            found.append(network(image))
+    exact, rounded = found
+    off = (rounded.disparity[0] - exact.disparity[0]).abs() / exact.disparity[0]
+    assert 1e-6 < float(off.mean()) < 0.01
+    assert all(maps.dtype == torch.float32 for maps in (*rounded.disparity, *(rounded.logits or ())))
+    values = rounded.disparity[0].unique()
+    steps = len(values.bfloat16().unique())
+    assert len(values) > 10 * steps, "the disparity itself has been rounded"
+    if exact.logits is not None:
+        assert rounded.logits is not None
+        off = (rounded.logits[0] - exact.logits[0]).abs() / exact.logits[0].abs().max()
+        assert 1e-6 < float(off.mean()) < 0.01

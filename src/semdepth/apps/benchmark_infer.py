@@ -17,20 +17,21 @@ from semdepth.apps.benchmark_record import record
 from semdepth.apps.benchmark_turns import take_turns
 from semdepth.apps.export import Calibration
 from semdepth.inference.export import check_images, export_onnx, sized_header
-from semdepth.inference.exported import ExportedNetwork
 from semdepth.inference.ncnn_export import export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.inference.openvino_model import OpenvinoNetwork
 from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.decoder import convolve_plainly
-from semdepth.models.folding import make_fast
-from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
+from semdepth.models.folding import Arithmetic
+from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, save_weights
-from semdepth.runtime import InputError, choose_device
+from semdepth.runtime import InputError, choose_device, computes_bfloat16
 
 REFERENCE, LOADED = "torch as trained", "torch as loaded"
 """A network as training leaves it, and as ``semdepth.load`` makes it ready."""
+BF16 = " (bf16)"
+"""Ends the names of forms that compute in bfloat16, where the device does."""
 OPENVINO, NCNN = "OpenVINO", "ncnn"
 ENGINES = ("ONNX", OPENVINO, NCNN)
 """What runs the exported forms: ONNX Runtime and OpenVINO the same ONNX file, ncnn its own."""
@@ -65,7 +66,10 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
     with tempfile.TemporaryDirectory() as folder:
         path = _random_weights(Path(folder)) if weights is None else find_weights(weights)
         files, size = export_forms(path, calibrate, place, Path(folder))
-        times = measure_forms({REFERENCE: path, LOADED: path} | files, batch, size, place, rounds)
+        forms = {REFERENCE: path, LOADED: path} | files
+        if computes_bfloat16(place):
+            forms |= {name + BF16: file for name, file in forms.items() if name.startswith((LOADED, OPENVINO))}
+        times = measure_forms(forms, batch, size, place, rounds)
     mode = f", stream of {batch}" if batch > 1 else ""  # as a video is predicted
     for key, names in contestants(place).items():
         name = min(names, key=lambda form: statistics.median(times[form + mode]))
@@ -91,11 +95,15 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
 def contestants(place: torch.device) -> dict[str, list[str]]:
     """Return the forms of which the fastest is recorded, by the key of its record."""
     if place.type != "cpu":
-        return {"infer_gpu": [LOADED]}
-    return {
+        return {"infer_gpu": [LOADED]} | ({"infer_gpu_bf16": [LOADED + BF16]} if computes_bfloat16(place) else {})
+    found = {
         "infer_cpu": [LOADED, *(f"{engine} fp32" for engine in ENGINES)],
         "infer_cpu_int8": [f"{engine} int8" for engine in ENGINES],
     }
+    if computes_bfloat16(place):
+        found |= {"infer_cpu_bf16": [LOADED + BF16, f"{OPENVINO} fp32{BF16}"]}
+        found["infer_cpu_int8"] += [f"{OPENVINO} int8{BF16}"]
+    return found
 
 
 def export_forms(
@@ -146,12 +154,14 @@ def measure_forms(
 
 def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str) -> dict[str, Callable[[], object]]:
     """Return the passes of one form, in the process that it has to itself."""
-    if file.suffix == ".onnx":
-        network: DepthNetwork = OpenvinoNetwork(file) if name.startswith(OPENVINO) else OnnxNetwork(file, "cpu")
+    precision: Arithmetic = "bf16" if name.endswith(BF16) else "fp32"
+    if name == REFERENCE:
+        network, _ = load_depth_network(file)
+        convolve_plainly(network)
+    elif file.suffix == ".onnx":
+        network = OpenvinoNetwork(file, precision) if name.startswith(OPENVINO) else OnnxNetwork(file, "cpu")
     else:
-        network, _ = open_network(file, "cpu")
-    if not isinstance(network, ExportedNetwork):
-        (convolve_plainly if name == REFERENCE else make_fast)(network)
+        network, _ = open_network(file, "cpu", precision)
     network.to(place)
 
     def passing(images: int, times: int = 1) -> Callable[[], object]:

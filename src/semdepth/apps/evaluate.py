@@ -24,6 +24,7 @@ from semdepth.evaluation.protocols import Protocol, cityscapes, kitti_eigen, kit
 from semdepth.hub import hub_address
 from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.encoder import encoder_from_settings
+from semdepth.models.folding import Arithmetic
 from semdepth.models.network import DepthNetwork, assemble
 from semdepth.models.weights import WeightsHeader
 from semdepth.runtime import InputError, choose_device, logger, seed_everything
@@ -38,7 +39,8 @@ MAPPED = 400
 def evaluate(
     run: Path, data: DataConfig | None = None,
     protocol: Literal["synthetic", "kitti_eigen", "kitti_improved", "cityscapes", "make3d"] | None = None,
-    baselines: bool = True, flip: bool = False, device: str = "auto", out: Path | None = None,
+    baselines: bool = True, flip: bool = False, device: str = "auto", precision: Arithmetic = "fp32",
+    out: Path | None = None,
 ) -> None:  # fmt: skip
     """Judge the depth of a run against ground truth, beside honest baselines.
 
@@ -55,6 +57,7 @@ def evaluate(
         baselines: Also judge the baselines.
         flip: Blend with the mirrored image's prediction as Godard 2017: ramps at the borders, the mean between.
         device: auto, cpu, cuda, mps.
+        precision: Of the run's network; bf16 says what predict --precision bf16 costs.
         out: Folder for evaluation.md, .json and .csv; none: the run folder.
 
     Examples:
@@ -67,7 +70,7 @@ def evaluate(
     folder = run if run.is_dir() else weights.parent
     if out is None and hub_address(run):
         raise InputError(f"{run}: lies in the hub's cache; say where the tables go with --out")
-    network, header = open_network(weights, device)
+    network, header = open_network(weights, device, precision)
     if (folder / RUN_CONFIG).exists():
         experiment = load_experiment(folder)
     elif data is not None:  # weights without their run: what they learnt from is not known
@@ -82,7 +85,7 @@ def evaluate(
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
-    facts = facts_of(weights, judged, flip)
+    facts = facts_of(weights, judged, flip, precision)
     results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
     write_results(results, out, facts)
     if baselines:
@@ -114,9 +117,9 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tup
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
 
 
-def facts_of(weights: Path, data: DataConfig, flip: bool) -> dict[str, Any]:
-    """Return what a verdict's file says of what was judged: the weights' name, whether it was flipped, the data's options."""
-    return {"weights": weights.name, "flip": flip, "data": to_plain(data)}
+def facts_of(weights: Path, data: DataConfig, flip: bool, precision: Arithmetic = "fp32") -> dict[str, Any]:
+    """Return what a verdict's file says of what was judged: the weights' name, how it was done, the data's options."""
+    return {"weights": weights.name, "flip": flip, "precision": precision, "data": to_plain(data)}
 
 
 def warn_of_leak(experiment: Experiment, frames: Frames) -> None:
@@ -185,7 +188,7 @@ def write_results(results: Mapping[str, EvaluationResult], out: Path, facts: Map
     Args:
         results: by name; the first is the run's own.
         out: the folder that receives the files.
-        facts: what was judged on what, for the JSON (``weights``, the file's name; ``flip``; ``data``, its options).
+        facts: what was judged on what, for the JSON (``weights``, the file's name; ``flip``; ``precision``; ``data``).
 
     Raises:
         InputError: if the folder cannot be written.

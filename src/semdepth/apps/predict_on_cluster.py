@@ -20,6 +20,7 @@ from semdepth.inference.exported import files_of
 from semdepth.inference.files import whole_file
 from semdepth.inference.outputs import NEED_CAMERA, SUFFIXES, write_prediction
 from semdepth.inference.predictor import Predictor, find_weights, load
+from semdepth.models.folding import Arithmetic
 from semdepth.runtime import InputError, parse_json
 from semdepth.structures import Prediction
 
@@ -40,6 +41,7 @@ class PredictWork:
     fov_deg: float | None = None
     max_depth: float | None = None
     device: str = "auto"
+    precision: Arithmetic = "fp32"
 
     def start(self) -> PredictWorker:
         """Load the network.
@@ -49,7 +51,7 @@ class PredictWork:
         """
         if digest_of(self.weights) != self.digest:
             raise InputError(f"{self.weights}: a worker's machine has other weights than this; give all the same")
-        predictor = load(self.weights, self.device)
+        predictor = load(self.weights, self.device, precision=self.precision)
         return PredictWorker(self, predictor, cameras_of(predictor, self.intrinsics, self.fov_deg))
 
 
@@ -109,6 +111,8 @@ def claim(out: Path, work: PredictWork, inputs: Sequence[str]) -> None:
     kept = asdict(work)
     for name in ("weights", "outputs", "device"):
         del kept[name]
+    if kept["precision"] == "fp32":  # folders from before there was another do not say so
+        del kept["precision"]
     record = json.loads(json.dumps(kept | {"inputs": [str(Path(text).absolute()) for text in inputs]}))
     path = out / RECORD
     try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from semdepth.hub import first_line
 from semdepth.inference.onnx_file import ExportHeader
+from semdepth.models.folding import Arithmetic
 from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError
 from semdepth.structures import NetworkOutput
@@ -38,6 +39,8 @@ class ExportedNetwork(DepthNetwork):
     """Its name, for messages."""
     form: str
     """What its files are called, for messages."""
+    precision: Arithmetic = "fp32"
+    """What was asked for when it was opened; only some engines know another."""
 
     def __init__(self, path: Path, header: ExportHeader) -> None:
         """Take the file's path and what it says about itself."""

@@ -12,10 +12,14 @@ import torch
 from semdepth.hub import first_line
 from semdepth.inference.exported import ExportedNetwork, Maps
 from semdepth.inference.onnx_file import IMAGE, output_names, read_export_header
+from semdepth.models.folding import Arithmetic
 from semdepth.runtime import InputError, logger
 
 SHAPES_KEPT = 4
 """For how many shapes of a batch the compiled graph is kept; compiling takes some tenths of a second."""
+
+HINTS: dict[Arithmetic, str] = {"fp32": "f32", "bf16": "bf16"}
+"""OpenVINO's own choice would be bf16 where the processor has it. Where it has none it computes in float32 all the same."""
 
 PLACES = (
     "Exception from",
@@ -37,11 +41,12 @@ class OpenvinoNetwork(ExportedNetwork):
 
     engine, form = "OpenVINO", "ONNX"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, precision: Arithmetic = "fp32") -> None:
         """Open an exported file.
 
         Args:
             path: a file that ``semdepth export`` wrote.
+            precision: what is computed in that the file does not have in 8 bits.
 
         Raises:
             InputError: if it is missing, damaged, foreign or of a newer format.
@@ -49,6 +54,7 @@ class OpenvinoNetwork(ExportedNetwork):
         """
         super().__init__(path, read_export_header(path))
         self.core, self.model = _read_model(path)
+        self.precision = precision
         self.outputs = output_names(self.config)
         found = [[port.any_name for port in ports] for ports in (self.model.inputs, self.model.outputs)]
         if found != [[IMAGE], self.outputs]:
@@ -75,7 +81,7 @@ class OpenvinoNetwork(ExportedNetwork):
             settings = {
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "INFERENCE_PRECISION_HINT": "f32",  # else bf16, with other numbers, where the processor has it
+                "INFERENCE_PRECISION_HINT": HINTS[self.precision],
                 "ENABLE_CPU_PINNING": False,  # or processes side by side would share a core
             }
             while len(self.requests) >= SHAPES_KEPT:

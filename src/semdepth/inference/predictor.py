@@ -21,7 +21,7 @@ from semdepth.inference import onnx_session, openvino_model
 from semdepth.inference.box import boxed
 from semdepth.inference.exported import NCNN, ONNX, PROGRAM, ExportedNetwork
 from semdepth.inference.metric import RoadCamera, in_metres, require_segmentation, road_plane
-from semdepth.models.folding import make_fast
+from semdepth.models.folding import Arithmetic, make_fast
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import WeightsHeader, load_depth_network
 from semdepth.runtime import InputError, choose_device
@@ -154,7 +154,13 @@ class Predictor:
         return output
 
 
-def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera: RoadCamera | None = None) -> Predictor:
+def load(
+    path_or_hub_id: str | Path | None = None,
+    device: str = "auto",
+    camera: RoadCamera | None = None,
+    *,
+    precision: Arithmetic = "fp32",
+) -> Predictor:
     """Load a predictor.
 
     Args:
@@ -164,26 +170,30 @@ def load(path_or_hub_id: str | Path | None = None, device: str = "auto", camera:
             ncnn runs; or a model on the hub, ``hf://owner/name[@revision][/file]``, which ``semdepth push`` wrote.
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
+        precision: bf16: compute in bfloat16, for a GPU, or a processor that has it (AMX, AVX-512 BF16), on which it is
+            several times as fast; on others it is slower. Depth is off by some thousandths.
 
     Raises:
-        InputError: if there are no such weights, the file is damaged or not ours, or a camera is given to a network
-            without a segmentation branch.
+        InputError: if there are no such weights, the file is damaged or not ours, a camera is given to a network
+            without a segmentation branch, or an engine cannot compute in this precision.
     """
     path = find_weights(boxed(path_or_hub_id))
-    network, header = open_network(path, device)
-    if path.suffix in (ONNX, NCNN):
+    network, header = open_network(path, device, precision)
+    if isinstance(network, ExportedNetwork):
         device = "cpu"  # where its tensors are; the engine has its own device
-    else:
-        make_fast(network)
     intrinsics = trained_intrinsics(path, header)
     return Predictor(network, trained_size(path, network, header), device, camera, intrinsics)
 
 
-def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, WeightsHeader]:
+def open_network(
+    path: Path, device: str = "auto", precision: Arithmetic = "fp32"
+) -> tuple[DepthNetwork, WeightsHeader]:
     """Return the network of a ``.safetensors``, or an exported ``.onnx`` or ``.ncnn.param`` file, and what it says about itself.
 
+    It is made ready to predict with: it can be neither trained nor saved.
+
     Raises:
-        InputError: if the file is missing, damaged or not ours.
+        InputError: if the file is missing, damaged or not ours, or what runs it cannot compute in this precision.
     """
     if path.suffix == PROGRAM:
         raise InputError(
@@ -191,22 +201,29 @@ def open_network(path: Path, device: str = "auto") -> tuple[DepthNetwork, Weight
         )
     network: ExportedNetwork
     if path.suffix == ONNX:
-        network = _open_onnx(path, device)
+        network = _open_onnx(path, device, precision)
     elif path.suffix == NCNN:
         from semdepth.inference.ncnn_model import NcnnNetwork
 
         choose_device(device)  # refuses what is not there; ncnn runs on the CPU
         network = NcnnNetwork(path)
     else:
-        return load_depth_network(path)
+        trained, header = load_depth_network(path)
+        make_fast(trained, precision)
+        return trained, header
+    if precision != network.precision:
+        raise InputError(
+            f"{path}: {network.engine} computes in the precision that the file was exported in; for bf16 give the weights, "
+            "or an ONNX file on a CPU with OpenVINO (pip install 'semdepth[openvino]')"
+        )
     return network, network.header.weights
 
 
-def _open_onnx(path: Path, device: str) -> ExportedNetwork:
+def _open_onnx(path: Path, device: str, precision: Arithmetic) -> ExportedNetwork:
     """Give a file to OpenVINO, which is the faster on a CPU, where that is installed, else to ONNX Runtime."""
     on_gpu = choose_device(device).type == "cuda" and onnx_session.has_cuda()
     if not on_gpu and openvino_model.is_usable():
-        return openvino_model.OpenvinoNetwork(path)
+        return openvino_model.OpenvinoNetwork(path, precision)
     return onnx_session.OnnxNetwork(path, device)
 
 

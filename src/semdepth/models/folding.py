@@ -1,25 +1,53 @@
-"""The same network, faster to predict with: batch norms folded into convolutions, channels last in memory."""
+"""The same network, faster to predict with: batch norms folded, channels last in memory, in bfloat16 if wanted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from semdepth.models.decoder import convolve_plainly
+from semdepth.models.network import DepthNetwork
+
+Arithmetic = Literal["fp32", "bf16"]
+"""What a loaded network computes in."""
 
 
-def make_fast(network: nn.Module) -> None:
+def make_fast(network: DepthNetwork, precision: Arithmetic = "fp32") -> None:
     """Fold the batch norms of a network in eval mode, and lay its weights out channels last, in place.
 
-    Predictions stay the same to float32's rounding. Not for what shall be trained or saved (``fold_batch_norm``).
+    Not for what shall be trained or saved (``fold_batch_norm``).
+
+    Args:
+        network: in eval mode.
+        precision: fp32: predictions stay the same to float32's rounding; bf16: weights and features have 8 bits of
+            mantissa, predictions are off by some thousandths. The outputs are float32 in both.
 
     Raises:
         ValueError: if the network is in training mode.
     """
     fold_batch_norm(network)
     convolve_plainly(network)  # phases save a training step's time; with channels last they cost a prediction 5 %
+    if precision == "bf16":
+        _round_to_bfloat16(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _round_to_bfloat16(network: DepthNetwork) -> None:
+    """Let everything be bfloat16 but the heads: a disparity of 8 bits would stand in steps of half a percent."""
+    heads = [*network.disparity_heads, *(() if network.semantic_decoder is None else network.class_heads)]
+    network.to(torch.bfloat16)
+    for module in (network, *(network.fusions or ())):  # what takes images, or the probabilities of a head
+        module.register_forward_pre_hook(_cast_to(torch.bfloat16))
+    for head in heads:
+        head.float().register_forward_pre_hook(_cast_to(torch.float32))
+
+
+def _cast_to(dtype: torch.dtype) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    return lambda _, tensors: tuple(tensor.to(dtype) for tensor in tensors)
 
 
 def fold_batch_norm(network: nn.Module) -> int:
