@@ -103,7 +103,7 @@ def test_a_fixed_size_is_named(fixed: Path) -> None:
 
 
 def test_bfloat16_is_what_was_asked_for(fixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the processor has none, OpenVINO computes in float32 all the same."""
+    """Where the processor has none, OpenVINO imitates it or stays in float32."""
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     network = semdepth.load(fixed, "cpu", precision="bf16").network
     assert isinstance(network, OpenvinoNetwork)
@@ -111,7 +111,7 @@ def test_bfloat16_is_what_was_asked_for(fixed: Path, monkeypatch: pytest.MonkeyP
     assert found.dtype == torch.float32
     assert float(((found - exact).abs() / exact).mean()) < 0.02
     used = network.requests[tuple(images.shape)].get_compiled_model().get_property("INFERENCE_PRECISION_HINT")
-    assert ("bfloat16" in str(used)) == computes_bfloat16(torch.device("cpu"))
+    assert "bfloat16" in str(used) or not computes_bfloat16(torch.device("cpu"))
     monkeypatch.setattr(openvino_model, "is_usable", lambda: False)
     with pytest.raises(InputError, match="ONNX Runtime computes in the precision that the file was exported in"):
         semdepth.load(fixed, "cpu", precision="bf16")

@@ -19,7 +19,7 @@ SHAPES_KEPT = 4
 """For how many shapes of a batch the compiled graph is kept; compiling takes some tenths of a second."""
 
 HINTS: dict[Arithmetic, str] = {"fp32": "f32", "bf16": "bf16"}
-"""OpenVINO's own choice would be bf16 where the processor has it. Where it has none it computes in float32 all the same."""
+"""OpenVINO's own choice would be bf16 where the processor has it. Where it has none, it imitates it or stays in float32."""
 
 PLACES = (
     "Exception from",
