@@ -172,13 +172,20 @@ def test_images_of_different_sizes_go_in_one_batch_and_the_batch_changes_nothing
     assert segmenter.segment([]) == []
 
 
-def test_size_and_precision(folder: Path) -> None:
+def test_size(folder: Path) -> None:
     usual, wide = load_segmenter(str(folder), device="cpu"), load_segmenter(str(folder), device="cpu", size=(64, 160))
     assert wide.input.input_size(48, 80) == (64, 160)
     assert wide.identity != usual.identity
-    half = load_segmenter(str(folder), device="cpu", precision="bfloat16")
+
+
+def test_precision(tmp_path: Path) -> None:
+    """Not of the tiny SegFormer: with AMX, torch 2.13's oneDNN gets its patch convolutions wrong (docs/deployment.md)."""
+    path = str(tiny.save(tmp_path, "upernet"))
+    usual, half = (load_segmenter(path, device="cpu", precision=p) for p in ("float32", "bfloat16"))
     assert half.identity == usual.identity
-    assert (half.segment([IMAGE])[0].labels == usual.segment([IMAGE])[0].labels).mean() > 0.9
+    labels = usual.segment([IMAGE])[0].labels
+    assert len(np.unique(labels)) > 3
+    assert (half.segment([IMAGE])[0].labels == labels).mean() > 0.98
 
 
 def test_identity_follows_the_weights_not_the_place(folder: Path, copy: Path, tmp_path: Path) -> None:

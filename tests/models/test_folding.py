@@ -36,9 +36,10 @@ def test_training_networks_are_not_folded() -> None:
         fold_batch_norm(build_depth_network(NetworkConfig(encoder="resnet10-small"), seed=0))
 
 
+@pytest.mark.parametrize("encoder", ["resnet10-small", "convnextv2-atto"])
 @pytest.mark.parametrize("fusion", ["depth-only", "none", "concat", "ssfa"])
-def test_bfloat16_rounds_features_not_outputs(fusion: Fusion) -> None:
-    config = NetworkConfig(encoder="resnet10-small", fusion=fusion, initial_disparity="flat")
+def test_bfloat16_rounds_features_not_outputs(fusion: Fusion, encoder: str) -> None:
+    config = NetworkConfig(encoder=encoder, fusion=fusion, initial_disparity="flat")
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     found = []
     for precision in ("fp32", "bf16"):
