@@ -113,5 +113,7 @@ def test_bfloat16_is_what_was_asked_for(fixed: Path, monkeypatch: pytest.MonkeyP
     used = network.requests[tuple(images.shape)].get_compiled_model().get_property("INFERENCE_PRECISION_HINT")
     assert "bfloat16" in str(used) or not computes_bfloat16(torch.device("cpu"))
     monkeypatch.setattr(openvino_model, "is_usable", lambda: False)
+    with pytest.raises(InputError, match="choose fp32 or bf16"):
+        semdepth.load(fixed, "cpu", precision="bfloat16")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="ONNX Runtime computes in the precision that the file was exported in"):
         semdepth.load(fixed, "cpu", precision="bf16")

@@ -36,6 +36,13 @@ def test_training_networks_are_not_folded() -> None:
         fold_batch_norm(build_depth_network(NetworkConfig(encoder="resnet10-small"), seed=0))
 
 
+def test_bfloat16_leaves_the_heads_as_they_are() -> None:
+    networks = [build_depth_network(NetworkConfig(encoder="resnet10-small"), seed=0).eval() for _ in range(2)]
+    make_fast(networks[1], "bf16")
+    exact, kept = (network.disparity_heads.state_dict() for network in networks)
+    assert all(torch.equal(exact[name], kept[name]) for name in exact)
+
+
 @pytest.mark.parametrize("encoder", ["resnet10-small", "convnextv2-atto"])
 @pytest.mark.parametrize("fusion", ["depth-only", "none", "concat", "ssfa"])
 def test_bfloat16_rounds_features_not_outputs(fusion: Fusion, encoder: str) -> None:

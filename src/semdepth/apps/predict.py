@@ -103,7 +103,7 @@ def predict(
         max_depth: Point clouds: leave out what is farther.
         overwrite: Predict again what is there already, as is done with a camera_height, and with videos, always.
         precision: bf16: several times as fast on a GPU, or a processor that has it (AMX, AVX-512 BF16); depth is off by
-            some thousandths.
+            up to a hundredth.
         cluster: Workers on Ray in place of this process.
 
     Examples:
@@ -137,8 +137,11 @@ def predict(
         tally = predict_on_cluster(cluster, work, chosen, inputs, out, batch)
         failed = _report(tally, len(chosen), len(found.images), out)
     elif found.images:
-        options = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
-                   "camera_height": camera_height, "precision": precision}  # fmt: skip
+        options: dict[str, object] = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
+                   "camera_height": camera_height}  # fmt: skip
+        options |= (
+            {} if precision == "fp32" else {"precision": precision}
+        )  # notes from before there was a choice stay good
         settings = Settings(out, path, found.root, options)
         # In metres an image's scale is filtered with those before it: all of them have to be seen.
         since = None if overwrite or camera_height is not None else settings.since()

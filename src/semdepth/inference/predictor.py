@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -171,7 +171,7 @@ def load(
         device: auto, cpu, cuda, cuda:1, mps.
         camera: how it stands above the road, for depth in metres; None: depth up to scale.
         precision: bf16: compute in bfloat16, for a GPU, or a processor that has it (AMX, AVX-512 BF16), on which it is
-            several times as fast; on others it is slower. Depth is off by some thousandths.
+            several times as fast; on others it is slower. Depth is off by up to a hundredth.
 
     Raises:
         InputError: if there are no such weights, the file is damaged or not ours, a camera is given to a network
@@ -195,6 +195,8 @@ def open_network(
     Raises:
         InputError: if the file is missing, damaged or not ours, or what runs it cannot compute in this precision.
     """
+    if precision not in get_args(Arithmetic):
+        raise InputError(f"precision {precision!r}: is unknown; choose fp32 or bf16")
     if path.suffix == PROGRAM:
         raise InputError(
             f"{path}: a torch.export program is for torch.export.load in your own code; give the run folder, weights or ONNX"

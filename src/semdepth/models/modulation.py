@@ -31,6 +31,8 @@ def modulate(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
     Returns:
         (B, 2C, H, W). On a CPU it can be differentiated once.
     """
+    if features.dtype == torch.bfloat16 and not torch.is_grad_enabled():  # rounded here, depth would lean one way
+        return modulate_plainly(features.float(), modulation.float(), norm).to(features.dtype)
     by_hand = features.device.type == "cpu" and features.is_contiguous() and modulation.is_contiguous()
     if not by_hand or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return modulate_plainly(features, modulation, norm)

@@ -84,3 +84,14 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, config: OptimConfig, st
     shares = {"depth": depth_share(config, step), "balance": BALANCE_RATE * depth_share(config, step)}
     for group in optimiser.param_groups:
         group["lr"] = rate * shares.get(group["name"], 1.0)
+
+
+def follow_layout(optimiser: torch.optim.Optimizer) -> None:
+    """Lay moments out as their parameters are: a fused step takes both element by element as they lie in memory.
+
+    A checkpoint brings its own layout, which is another where ``trainer.channels_last`` has changed since.
+    """
+    for parameter, moments in optimiser.state.items():
+        for name, values in moments.items():
+            if isinstance(values, torch.Tensor) and values.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=values.dtype).copy_(values)

@@ -23,7 +23,7 @@ from semdepth.training.interrupt import Interrupt
 from semdepth.training.loading import read_batches
 from semdepth.training.objective import Learner, Objective
 from semdepth.training.objective_config import ObjectiveConfig
-from semdepth.training.optim import OptimConfig, build_optimiser, set_learning_rates
+from semdepth.training.optim import OptimConfig, build_optimiser, follow_layout, set_learning_rates
 from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.run_lock import only_one
@@ -98,6 +98,7 @@ class Trainer:
         if state is not None:
             with fitting(run):
                 self.optimiser.load_state_dict(state["optimiser"])
+                follow_layout(self.optimiser)
                 self._precision().load_state_dict(state["precision"])
             logger.info("Resuming at step %d of %s", self.step, run)
         self.depth_range = (network.min_depth, network.max_depth)
