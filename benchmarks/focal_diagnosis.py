@@ -23,7 +23,7 @@ from semdepth.data.transforms import to_unit_range
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.geometry.rigid import axis_angle_to_matrix
 from semdepth.geometry.shift import picture_shift
-from semdepth.inference.predictor import find_weights, trained_intrinsics
+from semdepth.inference.opening import find_weights, trained_intrinsics
 from semdepth.models.network import NetworkConfig
 from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.structures import FrameBatch, stack_frames

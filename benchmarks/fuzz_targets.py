@@ -34,7 +34,8 @@ from fuzz_seeds import (
 )
 
 from semdepth.inference.exported import ExportedNetwork
-from semdepth.inference.predictor import Predictor, trained_size
+from semdepth.inference.opening import trained_size
+from semdepth.inference.predictor import Predictor
 from semdepth.runtime import InputError
 
 

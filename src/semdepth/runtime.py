@@ -141,7 +141,7 @@ def computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch of before 2.10 does not tell
+        has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
         return bool(has.get("amx_bf16") or has.get("avx512_bf16") or has.get("bf16"))  # the last one: ARM
     return False
 

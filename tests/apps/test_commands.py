@@ -84,6 +84,7 @@ def test_evaluate_in_bfloat16(run: Path, tmp_path: Path) -> None:
         assert main(["evaluate", str(run), f"--precision={precision}", "--baselines=false", f"--out={tmp_path}"]) == 0
         found = json.loads((tmp_path / "evaluation.json").read_text())
         assert found["precision"] == precision
+        assert f"computed in {precision}" in (tmp_path / "evaluation.md").read_text()
         errors.append(found["mean"]["abs_rel"])
     assert errors[0] != errors[1] == pytest.approx(errors[0], rel=0.02)
 

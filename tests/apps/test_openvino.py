@@ -10,7 +10,7 @@ import torch
 
 import semdepth
 from semdepth.apps.cli import main
-from semdepth.inference import onnx_session, openvino_model, predictor
+from semdepth.inference import onnx_session, opening, openvino_model
 from semdepth.inference.onnx_session import OnnxNetwork
 from semdepth.inference.openvino_model import SHAPES_KEPT, OpenvinoNetwork
 from semdepth.runtime import InputError, computes_bfloat16
@@ -48,11 +48,11 @@ def test_what_is_installed_decides_which_engine_runs(dynamic_export: Path, monke
     monkeypatch.setattr(openvino_model, "is_usable", lambda: False)
     assert isinstance(semdepth.load(dynamic_export, "cpu").network, OnnxNetwork)
     monkeypatch.undo()
-    monkeypatch.setattr(predictor, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(opening, "choose_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(onnx_session, "has_cuda", lambda: False)  # a GPU, and the ONNX Runtime for processors
-    assert isinstance(predictor.open_network(dynamic_export, "cpu")[0], OpenvinoNetwork)
+    assert isinstance(opening.open_network(dynamic_export, "cpu")[0], OpenvinoNetwork)
     monkeypatch.setattr(onnx_session, "has_cuda", lambda: True)
-    assert isinstance(predictor.open_network(dynamic_export, "cpu")[0], OnnxNetwork)
+    assert isinstance(opening.open_network(dynamic_export, "cpu")[0], OnnxNetwork)
 
 
 @pytest.mark.parametrize("content", ["", "raise ImportError('libopenvino.so.2026: cannot open')"])

@@ -20,7 +20,7 @@ from semdepth.apps.model_card import model_card
 from semdepth.apps.push import FILES
 from semdepth.apps.run_folder import portable
 from semdepth.hub import HubAddress, hub_address
-from semdepth.inference.predictor import find_weights
+from semdepth.inference.opening import find_weights
 from semdepth.models.weights import load_depth_network, save_weights
 
 from .made_runs import made_run

@@ -8,7 +8,8 @@ from PIL import Image
 
 import semdepth
 from semdepth.geometry.camera import disparity_to_depth
-from semdepth.inference.predictor import Predictor, find_weights, load
+from semdepth.inference.opening import find_weights
+from semdepth.inference.predictor import Predictor, load
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
 from semdepth.runtime import InputError

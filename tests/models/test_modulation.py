@@ -43,6 +43,17 @@ def test_float32_is_as_exact_as_the_plain_way(norm):
     assert ours <= 2 * plain
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_prediction_in_bfloat16_is_rounded_once(norm, layout):
+    """Mean and variance of rounded values, rounded again, would shift all depth the same way."""
+    inputs = [x.detach().contiguous(memory_format=layout) for x in _inputs((48, 64), (24, 32), torch.bfloat16)]
+    with torch.no_grad():
+        found, exact = modulate(*inputs, norm), modulate_plainly(*(x.double() for x in inputs), norm)
+    assert found.dtype == torch.bfloat16
+    assert ((found - exact).abs() <= 2**-8 * exact.abs() + 1e-5).all()
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_flat_feature_has_a_finite_gradient(norm):
     features, modulation = torch.ones(1, 2, 4, 4, requires_grad=True), torch.randn(1, 4, 2, 2, requires_grad=True)

@@ -17,7 +17,7 @@ from semdepth.apps.scale import judge_scale, write_scale
 from semdepth.data.catalog import DataConfig
 from semdepth.evaluation.pair_quality import pair_table, rule_sets
 from semdepth.geometry.ground import GroundPlaneConfig
-from semdepth.inference.predictor import find_weights
+from semdepth.inference.opening import find_weights
 from semdepth.losses.pairs import PairConfig
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError, choose_device

@@ -20,8 +20,8 @@ from semdepth.inference.export import check_images, export_onnx, sized_header
 from semdepth.inference.ncnn_export import export_ncnn
 from semdepth.inference.onnx_file import ExportHeader, Precision
 from semdepth.inference.onnx_session import OnnxNetwork
+from semdepth.inference.opening import find_weights, open_network, trained_size
 from semdepth.inference.openvino_model import OpenvinoNetwork
-from semdepth.inference.predictor import find_weights, open_network, trained_size
 from semdepth.models.decoder import convolve_plainly
 from semdepth.models.folding import Arithmetic
 from semdepth.models.network import NetworkConfig, build_depth_network

@@ -28,7 +28,7 @@ from semdepth.evaluation.pair_quality import (
     visible_returns,
 )
 from semdepth.evaluation.report import write_text
-from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.inference.opening import find_weights, trained_size
 from semdepth.labels import CLASSES, SKY
 from semdepth.losses.pairs import PairConfig, sample_pairs
 from semdepth.models.weights import load_depth_network

@@ -22,7 +22,8 @@ from semdepth.evaluation.baselines import MeanDepthMap
 from semdepth.evaluation.evaluator import EvaluationResult
 from semdepth.evaluation.protocols import Protocol, cityscapes, kitti_eigen, kitti_improved, make3d, synthetic
 from semdepth.hub import hub_address
-from semdepth.inference.predictor import find_weights, open_network, trained_size
+from semdepth.inference.exported import ExportedNetwork
+from semdepth.inference.opening import find_weights, open_network, trained_size
 from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.folding import Arithmetic
 from semdepth.models.network import DepthNetwork, assemble
@@ -85,7 +86,7 @@ def evaluate(
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
-    facts = facts_of(weights, judged, flip, precision)
+    facts = facts_of(weights, judged, flip, computed_in(network, precision))
     results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
     write_results(results, out, facts)
     if baselines:
@@ -117,7 +118,13 @@ def judged_data(experiment: Experiment, data: DataConfig | None, image_size: tup
     return replace(chosen, height=height, width=width, offsets=(), require_depth=needed or chosen.require_depth)
 
 
-def facts_of(weights: Path, data: DataConfig, flip: bool, precision: Arithmetic = "fp32") -> dict[str, Any]:
+def computed_in(network: DepthNetwork, precision: Arithmetic) -> str:
+    """Return what a network computes in: of an export in 8 bits or half precision also what the rest does, if not fp32."""
+    own = network.header.precision if isinstance(network, ExportedNetwork) else "fp32"
+    return precision if own == "fp32" else own if precision == "fp32" else f"{own}, {precision}"
+
+
+def facts_of(weights: Path, data: DataConfig, flip: bool, precision: str = "fp32") -> dict[str, Any]:
     """Return what a verdict's file says of what was judged: the weights' name, how it was done, the data's options."""
     return {"weights": weights.name, "flip": flip, "precision": precision, "data": to_plain(data)}
 
@@ -203,7 +210,11 @@ def write_results(results: Mapping[str, EvaluationResult], out: Path, facts: Map
     ]
     tables = [f"## {title}\n\n{report.markdown_table(*rows)}" for title, rows in sections if rows[1]]
     others = {name: means(result) for name, result in results.items() if result is not main}
-    head = ["# Evaluation\n", f"Weights: {facts['weights']}\n", report.caption(main) + "\n"]
+    head = [
+        "# Evaluation\n",
+        f"Weights: {facts['weights']}, computed in {facts['precision']}\n",
+        report.caption(main) + "\n",
+    ]
     try:
         report.write_text(out / "evaluation.md", "\n".join([*head, *tables]))
         report.write_csv(main, out / "evaluation.csv")

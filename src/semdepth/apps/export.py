@@ -19,7 +19,7 @@ from semdepth.inference.exported import files_of
 from semdepth.inference.ncnn_export import export_ncnn
 from semdepth.inference.ncnn_model import PRECISIONS as NCNN_PRECISIONS
 from semdepth.inference.onnx_file import ExportHeader, Precision
-from semdepth.inference.predictor import find_weights, trained_size
+from semdepth.inference.opening import find_weights, trained_size
 from semdepth.inference.quantise import calibration_images
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError, logger

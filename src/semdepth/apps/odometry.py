@@ -25,7 +25,7 @@ from semdepth.evaluation.odometry import (
 from semdepth.evaluation.report import markdown_table, plain, write_text
 from semdepth.evaluation.trajectory_files import kitti_lines, plot_paths, tum_lines
 from semdepth.inference.motion import MotionPredictor, load_motion
-from semdepth.inference.predictor import find_weights
+from semdepth.inference.opening import find_weights
 from semdepth.runtime import InputError, logger
 
 PREDICTED = "predicted"

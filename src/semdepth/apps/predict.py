@@ -23,8 +23,9 @@ from semdepth.apps.predict_resume import Settings, is_done, twins
 from semdepth.hub import hub_address
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
+from semdepth.inference.opening import find_weights
 from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs, write_prediction
-from semdepth.inference.predictor import Predictor, find_weights, load
+from semdepth.inference.predictor import Predictor, load
 from semdepth.models.folding import Arithmetic
 from semdepth.runtime import InputError, logger
 from semdepth.structures import Prediction

@@ -18,8 +18,9 @@ from semdepth.inference import files
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.exported import files_of
 from semdepth.inference.files import whole_file
+from semdepth.inference.opening import find_weights
 from semdepth.inference.outputs import NEED_CAMERA, SUFFIXES, write_prediction
-from semdepth.inference.predictor import Predictor, find_weights, load
+from semdepth.inference.predictor import Predictor, load
 from semdepth.models.folding import Arithmetic
 from semdepth.runtime import InputError, parse_json
 from semdepth.structures import Prediction

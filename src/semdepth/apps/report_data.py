@@ -17,7 +17,7 @@ from semdepth.data.catalog import DataConfig, Frames, open_dataset
 from semdepth.evaluation.metrics import Float64
 from semdepth.evaluation.protocols import Protocol
 from semdepth.evaluation.uncertainty import Sparsification, sparsification
-from semdepth.inference.predictor import trained_size
+from semdepth.inference.opening import trained_size
 from semdepth.models.network import DepthNetwork
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError, choose_device

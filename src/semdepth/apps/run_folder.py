@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from semdepth.inference.predictor import find_weights
+from semdepth.inference.opening import find_weights
 from semdepth.models.weights import WeightsHeader, read_header
 from semdepth.runtime import InputError, parse_json, require_file
 

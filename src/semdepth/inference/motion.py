@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.images import open_rgb
-from semdepth.inference.predictor import find_weights, trained_intrinsics, trained_size
+from semdepth.inference.opening import find_weights, trained_intrinsics, trained_size
 from semdepth.models.pose_net import PoseNetwork
 from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.runtime import InputError, choose_device
