@@ -122,6 +122,39 @@ def test_gradients_reach_depth_motion_intrinsics_and_source(generator):
     assert torch.autograd.gradcheck(view, inputs, eps=1e-7)
 
 
+def by_autograd(depth, intrinsics, source_from_target):
+    matrix = warp.projection((depth.shape[2], depth.shape[3]), intrinsics, source_from_target)
+    points = camera.map_pixels(matrix[:, :, :3], (depth.shape[2], depth.shape[3])) * depth + matrix[:, :, 3:, None]
+    return (points[:, :2] / points[:, 2:].clamp(min=camera.NEAREST_DEPTH)).permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("forward", [0.1, -3.0])
+def test_the_gradient_by_hand_is_autograds(forward, generator):
+    """Moving 3 forward leaves a good part of the points behind the camera."""
+    _, depth, K, motion = scene(generator)
+    motion[:, 2, 3] = forward
+    K[:, 0, 1] = 0.7
+    weight = torch.randn(2, 6, 9, 2, generator=generator, dtype=torch.float64)
+    found = []
+    for grid_of in (warp.sampling_grid, by_autograd):
+        leaves = [x.clone().requires_grad_() for x in (depth, K, motion)]
+        grid = grid_of(*leaves)
+        (grid * weight).sum().backward()
+        found.append([grid.detach(), *(leaf.grad for leaf in leaves)])
+    for quick, slow in zip(*found, strict=True):
+        torch.testing.assert_close(quick, slow)
+
+
+def test_no_gradient_is_worked_out_that_nobody_wants(generator):
+    _, depth, K, motion = scene(generator)
+    for wanted in (depth, motion):
+        leaf = wanted.clone().requires_grad_()
+        of_leaf = [leaf if x is wanted else x for x in (depth, K, motion)]
+        warp.sampling_grid(*of_leaf).sum().backward()
+        assert torch.isfinite(leaf.grad).all()
+        assert leaf.grad.abs().sum() > 0
+
+
 def test_mixed_precision_does_not_move_points(generator):
     source, depth, K, motion = scene(generator, dtype=torch.float32)
     plain = warp.synthesise(source, depth, K, motion)

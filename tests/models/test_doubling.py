@@ -9,7 +9,7 @@ from semdepth.models.doubling import convolve_doubled, double_and_convolve
 
 @given(st.tuples(*[st.integers(1, 5)] * 5), st.booleans(), st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
-def test_phases_give_what_the_plain_way_gives(sizes, with_bias, seed):
+def test_spreading_pixels_gives_what_the_plain_way_gives(sizes, with_bias, seed):
     batch, channels, out, height, width = sizes
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, channels, height, width, generator=g, dtype=torch.float64)
@@ -31,10 +31,10 @@ def test_gradients_are_those_of_the_plain_way():
 
 
 @pytest.mark.parametrize("skip_channels", [0, 3])
-def test_a_stage_by_phases_is_the_stage(skip_channels):
+def test_a_stage_the_quick_way_is_the_stage(skip_channels):
     stage = DecoderStage(4, skip_channels, 5).double()
     x = torch.randn(2, 4, 3, 6).double()
     skip = torch.randn(2, 3, 6, 12).double() if skip_channels else None
     fast = stage(x, skip)
-    stage.by_phases = False
+    stage.plain = True
     torch.testing.assert_close(fast, stage(x, skip))

@@ -15,6 +15,9 @@ from torch.autograd.function import once_differentiable
 
 from semdepth.losses.photometric import C1, C2, MIDDLE, SSIM_SHARE, TargetMoments
 
+WINDOW = 9
+"""Pixels of SSIM's window."""
+
 
 def photometric_errors(images: Tensor, target: TargetMoments) -> Tensor:
     """Return the photometric errors of several images a target: ``photometric_error`` for each.
@@ -35,9 +38,8 @@ def photometric_errors(images: Tensor, target: TargetMoments) -> Tensor:
     if not images.is_floating_point():
         raise ValueError(f"images: expected floating point images in [0, 1], got {images.dtype}")
     exact = images.to(target.centred.dtype)
-    errors: Tensor = _Errors.apply(
-        exact, target.centred, target.centred_mean, target.mean, target.squared_mean, target.variance
-    )
+    square, variance = target.squared_mean + C1, target.variance + C2
+    errors: Tensor = _Errors.apply(exact, target.centred, target.centred_mean, target.mean, square, variance)
     return errors
 
 
@@ -45,10 +47,10 @@ class _Errors(torch.autograd.Function):
     """``0.85·(1 − SSIM)/2 + 0.15·|x − y|``, mean over channels, of (B, S, C, H, W) against moments of (B, C, H, W).
 
     With window means μ of the image x and ν of the target y, ``SSIM = A·B / (D·E)``, ``A = 2μν + C1``,
-    ``B = 2cov(x, y) + C2``, ``D = μ² + ν² + C1``, ``E = var(x) + var(y) + C2``. Its derivatives by the window means
-    of x, x² and xy (through μ, var and cov) are what the backward pass needs, one map each: it multiplies them by the
-    gradient and spreads them over the windows. (Where rounding puts SSIM beyond ±1, the error is clamped and the gradient,
-    there zero but for rounding, is not.)
+    ``B = 2cov(x, y) + C2``, ``D = μ² + ν² + C1``, ``E = var(x) + var(y) + C2``; ν² and var(y) come with C1 and C2
+    added. Its derivatives by the window means of x, x² and xy (through μ, var and cov) are what the backward pass needs, one
+    map each: it multiplies them by the gradient and spreads them over the windows. (Where rounding puts SSIM beyond ±1, the
+    error is clamped and the gradient, there zero but for rounding, is not.)
     """
 
     @staticmethod
@@ -77,13 +79,13 @@ class _Errors(torch.autograd.Function):
         for portion in portions:
             of_error = grad[portion].unsqueeze(-3)
             spread, passing = room.unbind()
-            torch.mul(slopes[(slice(None), *portion)], of_error, out=spread)
+            torch.mul(slopes[(slice(None), *portion)], of_error * (-SSIM_SHARE / channels / WINDOW), out=spread)
             _spread_of_three(spread, passing, -1)
             _spread_of_three(passing, spread, -2)
             target, out = targets[:, None].expand_as(images)[portion], result[portion]
             centred = torch.sub(images[portion], MIDDLE, out=passing[0])
             torch.sub(centred, target, out=out).sign_().mul_(of_error * ((1 - SSIM_SHARE) / channels))
-            out.add_(spread[0]).addcmul_(centred, spread[1]).addcmul_(target, spread[2])
+            out.add_(spread[0]).addcmul_(centred, spread[1], value=-1).addcmul_(target, spread[2])
         return result, None, None, None, None, None
 
 
@@ -97,10 +99,9 @@ def _portions(images: Tensor) -> list[tuple[int | slice, ...]]:
 def _write_errors(image: Tensor, moments: list[Tensor], room: Tensor, error: Tensor, slopes: Tensor | None) -> None:
     """Write the (..., H, W) error of (..., C, H, W) images; with ``slopes`` (3, ..., C, H, W), what the gradient needs, too.
 
-    ``room`` is (2, 3, ..., C, H, W) of space to work in. The slopes hold the derivatives of the SSIM part of the error by the
-    window *sums* of x, of x² (times 2, which is what x² brings) and of xy.
+    ``room`` is (2, 3, ..., C, H, W) of space to work in. For the slopes see ``_fill_slopes``.
     """
-    target, target_sum_mean, target_mean, target_square, target_variance = moments
+    target, target_centred_mean, target_mean, target_square, target_variance = moments
     maps, passing = room.unbind()
     channels = image.shape[-3]
     centred = torch.sub(image, MIDDLE, out=maps[0])
@@ -111,46 +112,48 @@ def _write_errors(image: Tensor, moments: list[Tensor], room: Tensor, error: Ten
     error.mul_(1 - SSIM_SHARE)
     _sum_of_three(maps, passing, -2)
     _sum_of_three(passing, maps, -1)
-    centred_mean, variance, covariance = maps.div_(9).unbind()
-    variance.addcmul_(centred_mean, centred_mean, value=-1)
-    covariance.addcmul_(centred_mean, target_sum_mean, value=-1)
+    centred_mean, squares, products = maps.unbind()
+    centred_mean.div_(WINDOW)
 
+    c1, c2 = image.new_tensor(C1), image.new_tensor(C2)
     mean, a, d = passing.unbind()
     torch.add(centred_mean, MIDDLE, out=mean)
-    torch.mul(mean, target_mean, out=a).mul_(2).add_(C1)
-    torch.mul(mean, mean, out=d).add_(target_square).add_(C1)
-    e = variance.add_(target_variance).add_(C2)
-    b = covariance.mul_(2).add_(C2)
+    torch.addcmul(c1, mean, target_mean, value=2, out=a)
+    torch.addcmul(target_square, mean, mean, out=d)
+    # Variances are small differences of large sums: these first, what else is added after.
+    squares.addcmul_(centred_mean, centred_mean, value=-WINDOW)
+    products.addcmul_(centred_mean, target_centred_mean, value=-WINDOW)
+    e = torch.add(target_variance, squares, alpha=1 / WINDOW, out=squares)
+    b = torch.add(c2, products, alpha=2 / WINDOW, out=products)
     if slopes is None:
-        ssim = a.mul_(b).mul_(d.mul_(e).reciprocal_())  # as below, to the last bit: equal images must tie
+        ssim = a.mul_(d.mul_(e).reciprocal_()).mul_(b)  # as below, to the last bit: equal images must tie
     else:
-        ssim = _slopes(slopes, centred_mean, (mean, a, b, d, e), target_sum_mean, target_mean, SSIM_SHARE / channels)
-    distance = ssim.mul_(-0.5).add_(0.5).clamp_(0, 1)
-    error.add_(distance.mean(-3), alpha=SSIM_SHARE)
+        ssim = _fill_slopes(slopes, centred_mean, (mean, a, b, d, e), target_centred_mean, target_mean)
+    dissimilar = ssim.clamp_(-1, 1).sum(-3).neg_().add_(channels)
+    error.add_(dissimilar, alpha=SSIM_SHARE / channels / 2)
 
 
-def _slopes(
+def _fill_slopes(
     slopes: Tensor,
     centred_mean: Tensor,
     parts: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     target_centred_mean: Tensor,
     target_mean: Tensor,
-    share: float,
 ) -> Tensor:
-    """Fill ``slopes`` and return SSIM; ``parts`` (mean, A, B, D, E) are used up."""
+    """Fill ``slopes`` and return SSIM; ``parts`` (mean, A, B, D, E) are used up.
+
+    The slopes are half of SSIM's derivatives by the window means of x and of xy, and its negative one by that of x².
+    """
     mean, a, b, d, e = parts
     by_mean, by_square, by_product = slopes.unbind()
     per = torch.mul(d, e, out=by_square).reciprocal_()  # 1/(D·E)
-    by_covariance = torch.mul(a, per, out=by_product)  # A/(D·E): half of ∂SSIM/∂cov
-    # By the mean: 2·(ν·B/(D·E) − SSIM·μ/D), then what the variance and the covariance hold of the mean.
+    torch.mul(a, per, out=by_product)  # A/(D·E): half of ∂SSIM/∂cov
+    # By the mean: ν·B/(D·E) − SSIM·μ/D, then what the variance and the covariance hold of the mean.
     torch.mul(b, per, out=by_mean).mul_(target_mean)
-    ssim = a.mul_(b).mul_(per)
-    by_mean.sub_(mean.mul_(ssim).div_(d))
-    by_variance = torch.div(ssim, e, out=by_square)  # −∂SSIM/∂var
-    by_mean.addcmul_(centred_mean, by_variance).addcmul_(target_centred_mean, by_covariance, value=-1)
-    # Every slope is twice what stands here (of the variance: x² brings the 2); the error falls by half of SSIM; 9 is the window.
-    by_variance.neg_()
-    slopes.mul_(-share / 9)
+    ssim = b.mul_(by_product)
+    by_mean.addcdiv_(mean.mul_(ssim), d, value=-1)
+    torch.div(ssim, e, out=by_square)  # −∂SSIM/∂var; half of it, but x² brings 2x
+    by_mean.addcmul_(centred_mean, by_square).addcmul_(target_centred_mean, by_product, value=-1)
     return ssim
 
 

@@ -9,15 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semdepth.models.doubling import double_and_convolve
+from semdepth.models.padding import ReflectedConv, pad_by_one
 
 NUM_SCALES = 4
 """Predictions are made at strides 1, 2, 4, 8: scale k = 0 … 3."""
 ROWS = 17
 """Rows at which a row profile is given; linear between them."""
-
-
-def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode="reflect")
 
 
 class DecoderStage(nn.Module):
@@ -26,35 +23,35 @@ class DecoderStage(nn.Module):
     Both convolutions are 3×3 with reflection padding and ELU. On a CPU the doubled feature is never made (``doubling``).
     """
 
-    by_phases: bool = True
-    """False: always the plain way."""
+    plain: bool = False
+    """Double the feature, pad it and convolve, as it is written."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         """Build a stage; ``skip_channels`` 0 means that the encoder has no feature of the doubled size."""
         super().__init__()
-        self.reduce = _conv3x3(in_channels, out_channels)
-        self.merge = _conv3x3(out_channels + skip_channels, out_channels)
+        self.reduce = ReflectedConv(in_channels, out_channels)
+        self.merge = ReflectedConv(out_channels + skip_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """(B, in, h, w) and (B, skip, 2h, 2w) or None → (B, out, 2h, 2w)."""
         x = F.elu(self.reduce(x), inplace=True)  # in place: one feature is kept for the way back, not two
-        # A GPU's own convolution beats four small ones, and what is exported shall be as simple as it can be.
-        if not self.by_phases or x.device.type != "cpu" or torch.compiler.is_compiling():
+        # What is exported shall be as simple as it can be; on a GPU the quick way has not been tried.
+        if self.plain or x.device.type != "cpu" or torch.compiler.is_compiling():
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             return F.elu(self.merge(x if skip is None else torch.cat((x, skip), dim=1)), inplace=True)
         weight, bias = self.merge.weight, self.merge.bias
         if skip is None:
             return F.elu(double_and_convolve(x, weight, bias), inplace=True)
         below, beside = weight.split((x.shape[1], skip.shape[1]), dim=1)
-        beside_sum = F.conv2d(F.pad(skip, (1, 1, 1, 1), mode="reflect"), beside, bias)
+        beside_sum = F.conv2d(pad_by_one(skip, "reflect"), beside, bias)
         return F.elu(double_and_convolve(x, below).add_(beside_sum), inplace=True)
 
 
 def convolve_plainly(network: nn.Module) -> None:
-    """Make every decoder stage of a network go the plain way, for comparison."""
+    """Make every decoder stage and head of a network go the plain way, for comparison."""
     for module in network.modules():
-        if isinstance(module, DecoderStage):
-            module.by_phases = False
+        if isinstance(module, DecoderStage | ReflectedConv):
+            module.plain = True
 
 
 class PyramidDecoder(nn.Module):
@@ -137,7 +134,7 @@ class DisparityHead(nn.Module):
                 None: the literature's plain head, without further parameters.
         """
         super().__init__()
-        self.conv = _conv3x3(channels, 1)
+        self.conv = ReflectedConv(channels, 1)
         self.row_logits = None if initial_rows is None else nn.Parameter(torch.logit(initial_rows))
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -154,7 +151,7 @@ class ClassHead(nn.Module):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.conv = _conv3x3(channels, num_classes)
+        self.conv = ReflectedConv(channels, num_classes)
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, channels, h, w) → (B, num_classes, h, w)."""

@@ -66,7 +66,7 @@ class _Modulated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
-        ctx.over = _OVER[norm]
+        ctx.over, width = _OVER[norm], features.shape[1]
         branches = features.unflatten(1, (2, -1))
         mean = branches.mean([1 + dim for dim in ctx.over], keepdim=True)
         scale = torch.empty_like(mean)
@@ -76,7 +76,7 @@ class _Modulated(torch.autograd.Function):
             normal = torch.sub(branches[b], mean[b], out=room)
             variance = torch.mul(normal, normal, out=out).mean(ctx.over, keepdim=True)
             normal.mul_(torch.rsqrt(variance.add_(EPSILON), out=scale[b]))
-            gamma, beta = _resized(modulation[b : b + 1], features)[0].unflatten(0, (2, *normal.shape[:2]))
+            gamma, beta = _resized(modulation[b].unflatten(0, (2, width)), features).unflatten(1, normal.shape[:2])
             torch.add(normal, beta, out=out).addcmul_(gamma, normal)
         ctx.save_for_backward(features, modulation, mean, scale)
         return modulated.flatten(1, 2)
@@ -96,7 +96,7 @@ class _Modulated(torch.autograd.Function):
             torch.mul(of_modulated, normal, out=product)
             to_gamma.copy_(_resized_back(product.flatten(0, 1), to_gamma))
             to_beta.copy_(_resized_back(grad[b], to_beta))
-            gamma = _resized(modulation[b : b + 1, :width], features)[0].unflatten(0, normal.shape[:2])
+            gamma = _resized(modulation[b, :width].unflatten(0, (2, -1)), features)
             torch.addcmul(of_modulated, gamma, of_modulated, out=out)
             slope = torch.mul(out, normal, out=product).mean(ctx.over, keepdim=True)
             out.sub_(out.mean(ctx.over, keepdim=True)).addcmul_(normal, slope, value=-1).mul_(scale[b])
@@ -104,6 +104,7 @@ class _Modulated(torch.autograd.Function):
 
 
 def _resized(modulation: Tensor, features: Tensor) -> Tensor:
+    """Return the (B, C, h, w) modulation at the features' size. (torch copies many channels of one small map back and forth.)"""
     size = features.shape[2:]
     if modulation.shape[2:] == size:
         return modulation

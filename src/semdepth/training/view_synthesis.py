@@ -60,14 +60,13 @@ def view_synthesis(
     for k, predicted in enumerate(sigmas):
         sigma = predicted.float()
         size = (sigma.shape[-2], sigma.shape[-1])
-        own_size = full.resized(size) if k else full
-        reference = full if config.full_resolution else own_size
+        reference = full.resized(size) if k and not config.full_resolution else full
         part = partial(photometric_at_scale, batch, reference, moving, config, depth_range)
         error_mean, warped, error, kept, *masks = with_gradient(part, sigma, source_from_target, reference.intrinsics)
         moving = masks[0] if masks else None
         photometric = photometric + error_mean / scales
         disparity, _ = disparity_to_depth(sigma, *depth_range)
-        smooth = smooth + smoothness(disparity, own_size.target) / 2**k / scales
+        smooth = smooth + smoothness(disparity, area_resized(reference.target, size)) / 2**k / scales
         finest = finest or (warped, error, kept)
     assert finest is not None
     return Views(photometric, smooth, *finest)
@@ -168,7 +167,14 @@ class Reference:
 
     def resized(self, size: tuple[int, int]) -> Reference:
         """Return the same views, area-resized to (H', W')."""
-        target = F.interpolate(self.target, size, mode="area")
-        sources = F.interpolate(self.sources.flatten(0, 1), size, mode="area").unflatten(0, self.sources.shape[:2])
+        target = area_resized(self.target, size)
+        sources = area_resized(self.sources.flatten(0, 1), size).unflatten(0, self.sources.shape[:2])
         intrinsics = resize_intrinsics(self.intrinsics, self.size, size)
         return Reference(target, sources, intrinsics, self.auto_mask, self.kernels)
+
+
+def area_resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (B, C, H, W) images at another size, every pixel the mean of what it covers."""
+    if (images.shape[-2], images.shape[-1]) == size:
+        return images
+    return F.interpolate(images, size, mode="area")
