@@ -60,7 +60,7 @@ def test_in_single_precision_as_exact_as_the_plain_path(lightest, contrast):
     images, target = (lightest + contrast * x for x in pictures(2, (40, 50), dtype=torch.float32))
     exact = plain(images.double(), target.double())
     quick, slow = photometric_errors(images, ssim_moments(target)) - exact, plain(images, target) - exact
-    assert quick.abs().max() < 1.2 * slow.abs().max() < 1e-4
+    assert quick.abs().max() < 1.5 * slow.abs().max() < 1e-4
     assert quick.square().mean() < 1.2 * slow.square().mean()
 
 
@@ -71,6 +71,16 @@ def test_equal_images_tie_to_the_last_bit_with_and_without_gradient():
     assert torch.equal(
         photometric_errors(images.clone().requires_grad_(), moments), photometric_errors(images, moments)
     )
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=25, deadline=None)
+def test_equal_windows_have_no_error_at_all(seed, lightest, contrast):
+    """Not 1e-8 of one: such an error would depend on the images' last bits, and the auto-mask on it."""
+    _, target = pictures(seed, dtype=torch.float32)
+    target = (lightest + contrast * target).clamp(0, 1)
+    for image in (target[:, None], target[:, None].clone().requires_grad_()):
+        assert (photometric_errors(image, ssim_moments(target)) == 0).all()
 
 
 def test_equal_and_black_images_have_finite_gradients():

@@ -28,11 +28,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the first step of the same run sees in one process."""
+    """What the first step of the same run sees in one process, with one thread, as each of the two has: more add up otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     trainer = build(tmp_path_factory.mktemp("one") / "run", devices=1)
     found = observe(trainer)
     spoil_second_step(trainer)
     trainer.fit()
+    torch.set_num_threads(threads)
     return found
 
 

@@ -15,9 +15,6 @@ from torch.autograd.function import once_differentiable
 
 from semdepth.losses.photometric import C1, C2, MIDDLE, SSIM_SHARE, TargetMoments
 
-WINDOW = 9
-"""Pixels of SSIM's window."""
-
 
 def photometric_errors(images: Tensor, target: TargetMoments) -> Tensor:
     """Return the photometric errors of several images a target: ``photometric_error`` for each.
@@ -38,8 +35,9 @@ def photometric_errors(images: Tensor, target: TargetMoments) -> Tensor:
     if not images.is_floating_point():
         raise ValueError(f"images: expected floating point images in [0, 1], got {images.dtype}")
     exact = images.to(target.centred.dtype)
-    square, variance = target.squared_mean + C1, target.variance + C2
-    errors: Tensor = _Errors.apply(exact, target.centred, target.centred_mean, target.mean, square, variance)
+    errors: Tensor = _Errors.apply(
+        exact, target.centred, target.centred_mean, target.mean, target.squared_mean, target.variance
+    )
     return errors
 
 
@@ -47,10 +45,10 @@ class _Errors(torch.autograd.Function):
     """``0.85·(1 − SSIM)/2 + 0.15·|x − y|``, mean over channels, of (B, S, C, H, W) against moments of (B, C, H, W).
 
     With window means μ of the image x and ν of the target y, ``SSIM = A·B / (D·E)``, ``A = 2μν + C1``,
-    ``B = 2cov(x, y) + C2``, ``D = μ² + ν² + C1``, ``E = var(x) + var(y) + C2``; ν² and var(y) come with C1 and C2
-    added. Its derivatives by the window means of x, x² and xy (through μ, var and cov) are what the backward pass needs, one
-    map each: it multiplies them by the gradient and spreads them over the windows. (Where rounding puts SSIM beyond ±1, the
-    error is clamped and the gradient, there zero but for rounding, is not.)
+    ``B = 2cov(x, y) + C2``, ``D = μ² + ν² + C1``, ``E = var(x) + var(y) + C2``. Its derivatives by the window means
+    of x, x² and xy (through μ, var and cov) are what the backward pass needs, one map each: it multiplies them by the
+    gradient and spreads them over the windows. (Where rounding puts SSIM beyond ±1, the error is clamped and the gradient,
+    there zero but for rounding, is not.)
     """
 
     @staticmethod
@@ -79,7 +77,7 @@ class _Errors(torch.autograd.Function):
         for portion in portions:
             of_error = grad[portion].unsqueeze(-3)
             spread, passing = room.unbind()
-            torch.mul(slopes[(slice(None), *portion)], of_error * (-SSIM_SHARE / channels / WINDOW), out=spread)
+            torch.mul(slopes[(slice(None), *portion)], of_error * (-SSIM_SHARE / channels / 9), out=spread)
             _spread_of_three(spread, passing, -1)
             _spread_of_three(passing, spread, -2)
             target, out = targets[:, None].expand_as(images)[portion], result[portion]
@@ -112,21 +110,21 @@ def _write_errors(image: Tensor, moments: list[Tensor], room: Tensor, error: Ten
     error.mul_(1 - SSIM_SHARE)
     _sum_of_three(maps, passing, -2)
     _sum_of_three(passing, maps, -1)
-    centred_mean, squares, products = maps.unbind()
-    centred_mean.div_(WINDOW)
+    centred_mean, variance, covariance = maps.div_(9).unbind()
+    variance.addcmul_(centred_mean, centred_mean, value=-1)
+    covariance.addcmul_(centred_mean, target_centred_mean, value=-1)
 
+    # Where image and target are equal, A and D, and B and E, are equal to the last bit: no error but 0, where rounding would
+    # decide what the auto-mask drops. (So nothing here that is rounded once in place of twice, as addcmul is.)
     c1, c2 = image.new_tensor(C1), image.new_tensor(C2)
     mean, a, d = passing.unbind()
     torch.add(centred_mean, MIDDLE, out=mean)
-    torch.addcmul(c1, mean, target_mean, value=2, out=a)
-    torch.addcmul(target_square, mean, mean, out=d)
-    # Variances are small differences of large sums: these first, what else is added after.
-    squares.addcmul_(centred_mean, centred_mean, value=-WINDOW)
-    products.addcmul_(centred_mean, target_centred_mean, value=-WINDOW)
-    e = torch.add(target_variance, squares, alpha=1 / WINDOW, out=squares)
-    b = torch.add(c2, products, alpha=2 / WINDOW, out=products)
+    torch.add(c1, torch.mul(mean, target_mean, out=a), alpha=2, out=a)
+    torch.mul(mean, mean, out=d).add_(target_square).add_(C1)
+    e = variance.add_(target_variance).add_(C2)
+    b = torch.add(c2, covariance, alpha=2, out=covariance)
     if slopes is None:
-        ssim = a.mul_(d.mul_(e).reciprocal_()).mul_(b)  # as below, to the last bit: equal images must tie
+        ssim = a.mul_(b).div_(d.mul_(e))
     else:
         ssim = _fill_slopes(slopes, centred_mean, (mean, a, b, d, e), target_centred_mean, target_mean)
     dissimilar = ssim.clamp_(-1, 1).sum(-3).neg_().add_(channels)
@@ -146,11 +144,11 @@ def _fill_slopes(
     """
     mean, a, b, d, e = parts
     by_mean, by_square, by_product = slopes.unbind()
-    per = torch.mul(d, e, out=by_square).reciprocal_()  # 1/(D·E)
-    torch.mul(a, per, out=by_product)  # A/(D·E): half of ∂SSIM/∂cov
+    denominator = torch.mul(d, e, out=by_square)
+    torch.div(a, denominator, out=by_product)  # half of ∂SSIM/∂cov
     # By the mean: ν·B/(D·E) − SSIM·μ/D, then what the variance and the covariance hold of the mean.
-    torch.mul(b, per, out=by_mean).mul_(target_mean)
-    ssim = b.mul_(by_product)
+    torch.div(b, denominator, out=by_mean).mul_(target_mean)
+    ssim = a.mul_(b).div_(denominator)
     by_mean.addcdiv_(mean.mul_(ssim), d, value=-1)
     torch.div(ssim, e, out=by_square)  # −∂SSIM/∂var; half of it, but x² brings 2x
     by_mean.addcmul_(centred_mean, by_square).addcmul_(target_centred_mean, by_product, value=-1)

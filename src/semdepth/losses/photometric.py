@@ -112,7 +112,7 @@ def ssim_moments(target: Tensor) -> TargetMoments:
     centred = _centred(target)
     centred_mean = _window_mean(centred)
     mean = centred_mean + MIDDLE
-    variance = _window_mean(centred * centred) - centred_mean * centred_mean
+    variance = _covariance(centred, centred, centred_mean, centred_mean)
     return TargetMoments(centred, centred_mean, mean, mean * mean, variance)
 
 
@@ -167,12 +167,17 @@ def _operands(image: Tensor, target: Tensor | TargetMoments) -> tuple[Tensor, Ta
 
 def _distance(centred: Tensor, target: TargetMoments) -> Tensor:
     centred_mean = _window_mean(centred)
-    variance = _window_mean(centred * centred) - centred_mean * centred_mean
-    covariance = _window_mean(centred * target.centred) - centred_mean * target.centred_mean
+    variance = _covariance(centred, centred, centred_mean, centred_mean)
+    covariance = _covariance(centred, target.centred, centred_mean, target.centred_mean)
     mean = centred_mean + MIDDLE
     numerator = (2 * (mean * target.mean) + C1) * (2 * covariance + C2)
     denominator = (mean * mean + target.squared_mean + C1) * (variance + target.variance + C2)
     return (0.5 - 0.5 * (numerator / denominator)).clamp(0, 1)
+
+
+def _covariance(x: Tensor, y: Tensor, mean_x: Tensor, mean_y: Tensor) -> Tensor:
+    """Return the covariance in the windows, by the operator that the fused pass takes: equal to its last bit."""
+    return torch.addcmul(_window_mean(x * y), mean_x, mean_y, value=-1)
 
 
 def minimum_reprojection(
