@@ -54,6 +54,12 @@ def test_gradient_by_differences():
     assert torch.autograd.gradcheck(lambda x: photometric_errors(x, moments), (images.requires_grad_(),))
 
 
+def test_single_precision_agrees_with_the_plain_path_on_smooth_images():
+    images, target = pictures(2, (40, 50), dtype=torch.float32)
+    images, target = 0.9 + 0.02 * images, 0.9 + 0.02 * target
+    assert (photometric_errors(images, ssim_moments(target)) - plain(images, target)).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize(("lightest", "contrast"), [(0.9, 0.02), (0.5, 0.05), (0.0, 1.0)])
 def test_in_single_precision_as_exact_as_the_plain_path(lightest, contrast):
     """Smooth light images are the hard ones: variances are small differences of squares."""

@@ -76,6 +76,7 @@ class _Modulated(torch.autograd.Function):
             normal = torch.sub(branches[b], mean[b], out=room)
             variance = torch.mul(normal, normal, out=out).mean(ctx.over, keepdim=True)
             normal.mul_(torch.rsqrt(variance.add_(EPSILON), out=scale[b]))
+            # γ and β as two images: of one with many channels torch makes copies to resize it.
             gamma, beta = _resized(modulation[b].unflatten(0, (2, width)), features).unflatten(1, normal.shape[:2])
             torch.add(normal, beta, out=out).addcmul_(gamma, normal)
         ctx.save_for_backward(features, modulation, mean, scale)
@@ -104,7 +105,7 @@ class _Modulated(torch.autograd.Function):
 
 
 def _resized(modulation: Tensor, features: Tensor) -> Tensor:
-    """Return the (B, C, h, w) modulation at the features' size. (torch copies many channels of one small map back and forth.)"""
+    """Return the (B, C, h, w) modulation at the features' size."""
     size = features.shape[2:]
     if modulation.shape[2:] == size:
         return modulation

@@ -22,6 +22,20 @@ VERSION = 1
 _NAME = re.compile(r"step_(\d{8})\.ckpt")
 
 
+def require_finite(learner: torch.nn.Module, run: Path, step: int) -> None:
+    """Refuse to save networks that hold a NaN or an infinity.
+
+    Raises:
+        InputError: naming the tensor, and how to go on.
+    """
+    for name, value in learner.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise InputError(
+                f"{run}: {name} is no longer finite at step {step}, nothing was saved; try optim.clip=1 or a lower "
+                f"optim.learning_rate in a new run, from trainer.initial_weights={run / 'weights.safetensors'}"
+            )
+
+
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write ``state`` (tensors, numbers, strings, containers of them) as the checkpoint of ``step``.
 

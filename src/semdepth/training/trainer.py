@@ -18,7 +18,14 @@ from semdepth.models.weights import save_weights
 from semdepth.processes import Share
 from semdepth.runtime import InputError, logger, seed_everything
 from semdepth.structures import FrameBatch, stack_frames
-from semdepth.training.checkpoint import clear_leftovers, fitting, load_checkpoint, newest_step, save_checkpoint
+from semdepth.training.checkpoint import (
+    clear_leftovers,
+    fitting,
+    load_checkpoint,
+    newest_step,
+    require_finite,
+    save_checkpoint,
+)
 from semdepth.training.interrupt import Interrupt
 from semdepth.training.loading import read_batches
 from semdepth.training.objective import Learner, Objective
@@ -246,7 +253,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint and the weights (first process only; where it fails, all processes stop)."""
-        self._require_finite()
+        require_finite(self._bare(), self.run, self.step)
         self._together(self._write_state, "could not write its checkpoint")
 
     def _write_state(self) -> None:
@@ -280,14 +287,6 @@ class Trainer:
         if numbers["abs_rel"] < self.best:
             self.best = numbers["abs_rel"]
             self._save_weights("best.safetensors")
-
-    def _require_finite(self) -> None:
-        for name, value in self._bare().state_dict().items():
-            if not torch.isfinite(value).all():
-                raise InputError(
-                    f"{self.run}: {name} is no longer finite at step {self.step}, nothing was saved; try optim.clip=1 or a lower "
-                    f"optim.learning_rate in a new run, from trainer.initial_weights={self.run / 'weights.safetensors'}"
-                )
 
     def _save_weights(self, name: str) -> None:
         learner = self._bare()
