@@ -1,4 +1,4 @@
-"""The Triton kernels against the plain path: in Triton's interpreter, and compiled for GPUs that are not here."""
+"""The kernels against the plain path: Numba's; Triton's in its interpreter, and compiled for GPUs that are not here."""
 
 import importlib
 import importlib.util
@@ -8,22 +8,19 @@ import sys
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from warped_scenes import scene
 
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.geometry.warp import synthesise
 from semdepth.losses.photometric import photometric_error, ssim_moments
 
-if importlib.util.find_spec("triton") is None:
-    pytest.skip("Triton is not installed (it is to be had for Linux): its kernels go untested", allow_module_level=True)
-
 COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from semdepth.losses.kernels import BLOCK, EXACT, error_kernel, gradient_kernel, warp_kernel
+from semdepth.losses.gpu_kernels import BLOCK, EXACT, error_kernel, gradient_kernel, warp_kernel
 
 for kernel, slopes in ((warp_kernel, False), (error_kernel, False), (error_kernel, True), (gradient_kernel, False)):
     fixed = {"CHANNELS": 3, "BLOCK": BLOCK, "SLOPES": slopes}
@@ -37,23 +34,17 @@ for kernel, slopes in ((warp_kernel, False), (error_kernel, False), (error_kerne
 """
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    """Import the kernels for the interpreter (``TRITON_INTERPRET`` is set in tests/conftest.py)."""
-    return importlib.import_module("semdepth.losses.kernels")
+def need_triton():
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed (it is to be had for Linux): its kernels go untested")
 
 
-def scene(seed, size, sources=2, batch=1):
-    """Return float64 sources, target, depth, intrinsics and the six numbers of every pose."""
-    g = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(batch * (sources + 1), 3, 4, 5, generator=g, dtype=torch.float64)
-    images = F.interpolate(coarse, size, mode="bicubic").clamp(0, 1).unflatten(0, (batch, sources + 1))
-    depth = 1.5 + 3 * torch.rand(batch, 1, *size, generator=g, dtype=torch.float64)
-    height, width = size
-    camera = torch.tensor([[0.8 * width, 0, 0.49 * width], [0, 1.5 * height, 0.48 * height], [0, 0, 1]])
-    spread = torch.tensor([0.05, 0.05, 0.05, 0.3, 0.2, 1.0])
-    poses = torch.randn(batch * sources, 6, generator=g, dtype=torch.float64) * spread
-    return images[:, 1:].contiguous(), images[:, 0].contiguous(), depth, camera.double().expand(batch, 3, 3), poses
+@pytest.fixture(scope="module", params=["cpu_kernels", "gpu_kernels"])
+def kernels(request):
+    """Give a module of kernels; Triton's are for its interpreter (``TRITON_INTERPRET`` is set in tests/conftest.py)."""
+    if request.param == "gpu_kernels":
+        need_triton()
+    return importlib.import_module(f"semdepth.losses.{request.param}")
 
 
 def plain(sources, depth, intrinsics, source_from_target, target):
@@ -130,9 +121,12 @@ def test_a_motion_that_is_not_finite_shows_in_the_gradient(kernels, wrong):
 def test_equal_images_tie_to_the_last_bit_with_and_without_gradient(kernels):
     sources, target, *_ = scene(4, (7, 9))
     images, target = sources.float(), target.float()
-    slopes = images.new_empty(1, 2, 3, 3, 7, 9)
-    assert torch.equal(kernels._errors(images, target, slopes), kernels.errors_of(images, target))
-    assert float(kernels.errors_of(target[:, None], target).abs().max()) < 1e-6
+    still, camera = torch.eye(4).expand(1, 2, 4, 4), torch.tensor([[[4.0, 0, 4], [0, 4.0, 3], [0, 0, 1]]])
+    depth = torch.ones(1, 1, 7, 9, requires_grad=True)
+    warped, errors = kernels.warped_errors(images, depth, camera, still, target)
+    assert errors.requires_grad
+    assert torch.equal(errors.detach(), kernels.errors_of(warped, target))
+    assert float(kernels.errors_of(target[:, None], target).abs().max()) == 0
 
 
 def test_wrong_shapes_are_refused(kernels):
@@ -153,6 +147,7 @@ def test_wrong_shapes_are_refused(kernels):
 @pytest.mark.slow
 def test_they_compile_for_gpus():
     """Down to machine code, by Triton's own assembler: no GPU is needed for that."""
+    need_triton()
     clean = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         [sys.executable, "-c", COMPILE], env=clean, capture_output=True, text=True, timeout=300, check=False

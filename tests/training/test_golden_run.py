@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from semdepth.losses import fused
+from semdepth.losses import cpu_kernels
 from semdepth.training.trainer import Trainer
 
 from .golden import ROWS, STEPS, STORED, Row, losses
@@ -65,6 +66,15 @@ def test_two_hundred_steps_give_the_stored_losses() -> None:
     assert found[STEPS]["loss"] < found[1]["loss"]
 
 
+def plain_operators(trainer: Trainer) -> None:
+    learner = trainer.learner.module
+    learner.config = replace(learner.config, kernels="torch")
+
+
+def test_without_kernels_of_our_own_it_starts_the_same() -> None:
+    assert not shifted(losses(FORMULAS, plain_operators))
+
+
 def test_the_same_run_twice_has_the_same_bits() -> None:
     assert losses(4) == losses(4)
 
@@ -79,7 +89,8 @@ def other_smoothness(trainer: Trainer) -> None:
 
 
 def other_constant_of_ssim(trainer: Trainer) -> None:
-    fused.C2 = 0.031**2
+    c1, _, share = cpu_kernels._OF_SSIM
+    cpu_kernels._OF_SSIM = c1, np.float32(0.031**2), share
 
 
 def other_adam(trainer: Trainer) -> None:
@@ -88,13 +99,12 @@ def other_adam(trainer: Trainer) -> None:
 
 
 def other_share_of_ssim(trainer: Trainer) -> None:
-    fused.SSIM_SHARE = 0.84
+    cpu_kernels._OF_SSIM = *cpu_kernels._OF_SSIM[:2], np.float32(0.84)
 
 
 @pytest.mark.parametrize(
     "change", [other_rate, other_smoothness, other_constant_of_ssim, other_adam, other_share_of_ssim]
 )
 def test_a_changed_constant_shows(change: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "SSIM_SHARE", fused.SSIM_SHARE)  # put back afterwards, as is
-    monkeypatch.setattr(fused, "C2", fused.C2)
+    monkeypatch.setattr(cpu_kernels, "_OF_SSIM", cpu_kernels._OF_SSIM)  # put back afterwards, as is
     assert shifted(losses(FORMULAS, change))

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from semdepth.data.transforms import AugmentConfig
 from semdepth.evaluation.protocols import synthetic
+from semdepth.losses.kernels import check_kernels
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.pose_net import build_pose_network
 from semdepth.models.weights import save_weights
@@ -18,7 +19,7 @@ from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
-from semdepth.training.setup import check_kernels, start_from
+from semdepth.training.setup import start_from
 from semdepth.training.trainer import Trainer
 from semdepth.training.trainer_config import TrainerConfig
 from semdepth.training.validation import Validation
@@ -218,13 +219,20 @@ def test_contradictions_are_refused_before_anything_is_written(
 def test_kernels_that_cannot_run_here_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    check_kernels(ObjectiveConfig(), torch.device("cpu"))
-    with pytest.raises(InputError, match="triton needs a CUDA GPU, and this run is on cpu; set torch"):
-        check_kernels(ObjectiveConfig(kernels="triton"), torch.device("cpu"))
-    check_kernels(ObjectiveConfig(kernels="triton"), torch.device("cuda"))
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    check_kernels("auto", cpu)
+    check_kernels("numba", cpu)
+    check_kernels("triton", gpu)
+    with pytest.raises(InputError, match="triton needs a CUDA GPU, and this run is on cpu; set auto"):
+        check_kernels("triton", cpu)
+    with pytest.raises(InputError, match="numba is for a CPU, and this run is on cuda; set auto"):
+        check_kernels("numba", gpu)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install triton, or set torch"):
-        check_kernels(ObjectiveConfig(kernels="triton"), torch.device("cuda"))
+    check_kernels("auto", cpu)
+    with pytest.raises(InputError, match="pip install triton, or set auto"):
+        check_kernels("triton", gpu)
+    with pytest.raises(InputError, match="pip install numba, or set auto"):
+        check_kernels("numba", cpu)
 
 
 def test_one_batch_can_be_overfitted(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:

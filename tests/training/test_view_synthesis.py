@@ -64,15 +64,16 @@ def test_a_car_that_keeps_our_speed_no_longer_pulls_at_depth(
 
 
 @pytest.mark.parametrize("full_resolution", [True, False])
-def test_triton_kernels_give_the_same_loss_and_gradient(full_resolution: bool) -> None:
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("Triton is not installed (it is to be had for Linux): its kernels go untested")
+@pytest.mark.parametrize("compiler", ["numba", "triton"])
+def test_kernels_give_the_same_loss_and_gradient(compiler: str, full_resolution: bool) -> None:
+    if importlib.util.find_spec(compiler) is None:
+        pytest.skip(f"{compiler} is not installed (Triton is to be had for Linux): its kernels go untested")
     g = torch.Generator().manual_seed(0)
     images = torch.nn.functional.interpolate(torch.rand(3, 3, 4, 6, generator=g), (16, 24), mode="bicubic").clamp(0, 1)
     camera = torch.tensor([[[20.0, 0, 11.5], [0, 20.0, 7.5], [0, 0, 1]]])
     batch = FrameBatch(("a",), images[:1], images[None, 1:], (-1, 1), camera)
     found = []
-    for kernels in ("torch", "triton"):
+    for kernels in ("torch", compiler):
         sigmas = [torch.rand(1, 1, 16 >> k, 24 >> k, generator=g.manual_seed(k)).requires_grad_() for k in range(3)]
         motion = torch.eye(4).repeat(1, 2, 1, 1)
         motion[:, :, :3, 3] = torch.tensor([[0.05, 0.0, -0.3], [0.0, 0.02, 0.3]])

@@ -14,11 +14,12 @@ from torch import Tensor
 from semdepth.apps.benchmark_turns import open_reference
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.data.transforms import to_unit_range
+from semdepth.losses.kernels import Kernels
 from semdepth.models.decoder import convolve_plainly
 from semdepth.models.network import NetworkConfig
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
 from semdepth.training.objective import Learner, sum_over_scales
-from semdepth.training.objective_config import Kernels, ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig, build_optimiser
 from semdepth.training.skips import Buffers, is_sound
 from semdepth.training.view_synthesis import view_synthesis
@@ -35,7 +36,7 @@ class Way:
     """The full method, not depth alone."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """As ``trainer.precision``."""
-    kernels: Kernels = "torch"
+    kernels: Kernels = "auto"
     """As ``objective.kernels``."""
     channels_last: bool = False
     """As ``trainer.channels_last``."""

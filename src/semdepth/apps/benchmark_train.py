@@ -39,7 +39,7 @@ def train(
     The reference (benchmarks/reference/training.py) has the same networks, in eager float32. Both take the same rendered
     triplets, read and augmented beforehand: neither side's loader is in the step. Where the device computes in bfloat16,
     that and channels last have their turns, too, and on a GPU Triton's kernels. The roofline's ceiling is float32's, so it
-    says nothing of steps in bfloat16, and the work of Triton's kernels is not counted.
+    says nothing of steps in bfloat16, and the work of kernels of our own is not counted.
 
     Args:
         size: (H, W) of the images.
@@ -62,7 +62,7 @@ def train(
     place = choose_device(device)
     frames = rendered_batch(size, batch)
     ways = WAYS | (IN_BFLOAT16 if computes_bfloat16(place) else {}) | (ON_A_GPU if place.type == "cuda" else {})
-    able = {"torch", *(["triton"] if importlib.util.find_spec("triton") else [])}
+    able = {"auto", *(["triton"] if importlib.util.find_spec("triton") else [])}
     ways = {name: way for name, way in ways.items() if way.kernels in able and (variant == "full" or not way.full)}
     names = [REFERENCE, *ways]
     ceilings = measure_ceilings(place)

@@ -222,4 +222,32 @@ def minimum_reprojection(
 
 
 def _over_sources(errors: Tensor, per_pixel_minimum: bool) -> Tensor:
-    return errors.amin(1) if per_pixel_minimum else errors.mean(1)
+    if not per_pixel_minimum:
+        return errors.mean(1)
+    smallest: Tensor = _Smallest.apply(errors)
+    return smallest
+
+
+class _Smallest(torch.autograd.Function):
+    """(B, S, H, W) → (B, H, W), the smallest of S; its gradient goes to the first that is."""
+
+    @staticmethod
+    def forward(ctx: Any, errors: Tensor) -> Tensor:
+        first, *others = errors.unbind(1)
+        smallest = first.clone()
+        for other in others:
+            torch.minimum(smallest, other, out=smallest)
+        ctx.save_for_backward(errors, smallest)
+        return smallest
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        errors, smallest = ctx.saved_tensors
+        result = torch.empty_like(errors)
+        left = grad.clone()
+        for s in range(errors.shape[1]):
+            found = errors[:, s] <= smallest
+            torch.mul(left, found, out=result[:, s])
+            left.masked_fill_(found, 0.0)
+        return result

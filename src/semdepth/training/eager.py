@@ -45,10 +45,11 @@ class _WithGradient(torch.autograd.Function):
         ctx.save_for_backward(*found)
         rest = [value.detach() for value in rest]
         ctx.mark_non_differentiable(*rest)
+        ctx.set_materialize_grads(False)  # for those, zeros as large as they are
         return loss.detach(), *rest
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         found = iter(ctx.saved_tensors)
         return None, *(next(found) * grad if need else None for need in ctx.needed)

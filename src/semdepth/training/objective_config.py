@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from semdepth.losses.kernels import Kernels
 from semdepth.losses.ranking import RankingConfig
 from semdepth.runtime import InputError
 from semdepth.training.balance import BalanceConfig
-
-Kernels = Literal["torch", "triton"]
-"""What works out view synthesis: torch's operators, or three kernels of our own (``losses.kernels``)."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,9 @@ class ObjectiveConfig:
     motion_mask: Literal["none", "moving", "movable"] = "none"
     """Leave out of view synthesis: moving: objects of a movable class that the pictures show keeping our speed; movable: all
     objects that could move, parked ones too (their depth then comes from semantics and smoothness alone)."""
-    kernels: Kernels = "torch"
-    """triton: warp, SSIM, L1 and their gradient in three kernels of a GPU, same numbers. Not yet measured on one."""
+    kernels: Kernels = "auto"
+    """What works out warp, SSIM, L1 and their gradient, same numbers. auto: numba on a CPU, torch elsewhere. numba: three
+    kernels for a CPU. triton: three for a GPU, not yet measured on one. torch: its operators."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """How depth and segmentation are weighed against each other."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
 from semdepth.training.objective import Learner
-from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -57,21 +55,6 @@ def check_data(sample: FrameBatch, learner: Learner) -> None:
         raise InputError(
             "objective.balance.method: a depth-only network has one task; set network.fusion, or fixed here"
         )
-
-
-def check_kernels(objective: ObjectiveConfig, device: torch.device) -> None:
-    """Refuse kernels that cannot run here.
-
-    Raises:
-        InputError: if Triton's are wanted where there is no GPU (Triton's interpreter, ``TRITON_INTERPRET=1``, goes without)
-            or no Triton.
-    """
-    if objective.kernels != "triton":
-        return
-    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        raise InputError(f"objective.kernels: triton needs a CUDA GPU, and this run is on {device.type}; set torch")
-    if importlib.util.find_spec("triton") is None:
-        raise InputError("objective.kernels: triton is not installed here; pip install triton, or set torch")
 
 
 def check_views(augment: AugmentConfig, learner: Learner) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
+from semdepth.losses.kernels import check_kernels
 from semdepth.models.network import DepthNetwork, NetworkConfig
 from semdepth.models.weights import save_weights
 from semdepth.processes import Share
@@ -35,7 +36,7 @@ from semdepth.training.progress import TrainingProgress
 from semdepth.training.recorder import Recorder, training_panel
 from semdepth.training.run_lock import only_one
 from semdepth.training.sampling import StepSampler, step_generator
-from semdepth.training.setup import build_fabric, check_data, check_kernels, check_views, start_from
+from semdepth.training.setup import build_fabric, check_data, check_views, start_from
 from semdepth.training.skips import Buffers, Skips, is_sound
 from semdepth.training.sync_norm import synchronise_norms
 from semdepth.training.trainer_config import TrainerConfig
@@ -88,7 +89,7 @@ class Trainer:
         sample = dataset[0]
         check_data(sample, learner)
         check_views(augment, learner)
-        check_kernels(objective, self.fabric.device)
+        check_kernels(objective.kernels, self.fabric.device)
         self.intrinsics = sample.intrinsics[0]
         if state is None and trainer.initial_weights is not None:
             start_from(trainer.initial_weights, learner)

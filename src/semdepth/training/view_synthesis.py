@@ -12,12 +12,13 @@ from torch import Tensor
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.geometry.warp import synthesise
 from semdepth.losses.fused import photometric_errors
+from semdepth.losses.kernels import Kernels, kernels_for
 from semdepth.losses.motion import movable, moving_with_camera
 from semdepth.losses.photometric import TargetMoments, minimum_reprojection, ssim_moments
 from semdepth.losses.smoothness import smoothness
 from semdepth.structures import FrameBatch
 from semdepth.training.eager import with_gradient
-from semdepth.training.objective_config import Kernels, ObjectiveConfig
+from semdepth.training.objective_config import ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,12 @@ class Reference:
     """Target and sources at one size; what does not depend on depth is worked out once, when first asked for."""
 
     def __init__(
-        self, target: Tensor, sources: Tensor, intrinsics: Tensor, auto_mask: bool, kernels: Kernels = "torch"
+        self, target: Tensor, sources: Tensor, intrinsics: Tensor, auto_mask: bool, kernels: Kernels = "auto"
     ) -> None:
         """Take (B, 3, H, W), (B, S, 3, H, W), (B, 3, 3); identity errors are needed by the auto-mask only."""
         self.target, self.sources, self.intrinsics = target, sources, intrinsics
         self.auto_mask, self.kernels = auto_mask, kernels
+        self.programs = kernels_for(kernels, target)
         self.size = (target.shape[-2], target.shape[-1])
 
     @cached_property
@@ -146,18 +148,18 @@ class Reference:
 
     def errors(self, images: Tensor) -> Tensor:
         """Return (B, S, H, W) photometric errors of (B, S, 3, H, W) against the target."""
-        if self.kernels == "triton":
-            from semdepth.losses import kernels  # needs Triton, which only comes with torch for CUDA
-
-            return kernels.errors_of(images, self.target)
+        if self.programs is not None:
+            found: Tensor = self.programs.errors_of(images, self.target)
+            return found
         return photometric_errors(images, self.moments)
 
     def compare(self, depth: Tensor, source_from_target: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         """Return the warped sources (B, S, 3, H, W) and their errors (B, S, H, W)."""
-        if self.kernels == "triton":
-            from semdepth.losses import kernels
-
-            return kernels.warped_errors(self.sources, depth, intrinsics, source_from_target, self.target)
+        if self.programs is not None:
+            found: tuple[Tensor, Tensor] = self.programs.warped_errors(
+                self.sources, depth, intrinsics, source_from_target, self.target
+            )
+            return found
         warped = [
             synthesise(self.sources[:, s], depth, intrinsics, source_from_target[:, s])
             for s in range(self.sources.shape[1])

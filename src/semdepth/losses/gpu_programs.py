@@ -1,4 +1,4 @@
-"""The programs that a GPU runs for ``kernels``, written in Triton; each works on a block of pixels of one image.
+"""The programs that a GPU runs for ``gpu_kernels``, written in Triton; each works on a block of pixels of one image.
 
 Images lie flat, channel after channel; ``n`` counts the sources of all targets, ``count`` are those of one. ``rows`` holds 12
 numbers a source, the matrix of ``geometry.warp.projection``.

@@ -1,0 +1,137 @@
+"""Warp, SSIM, L1 and their gradient in three kernels for a CPU, compiled by Numba.
+
+The same numbers as the plain path (``geometry.warp``, ``losses.photometric``), in a fraction of the passes over memory: what
+lies between a source and its error stays in the cache, and of it only the warped image is kept for the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from semdepth.geometry.camera import NEAREST_DEPTH, require_shape
+from semdepth.losses import cpu_programs as programs
+from semdepth.losses.kernels import checked
+from semdepth.losses.photometric import C1, C2, SSIM_SHARE
+
+_NEAREST = np.float32(NEAREST_DEPTH)
+_OF_SSIM = tuple(np.float32(value) for value in (C1, C2, SSIM_SHARE))
+_FEWEST_ROWS = 64
+"""Rows for which it is worth waking a thread."""
+
+
+def warped_errors(
+    sources: Tensor, depth: Tensor, intrinsics: Tensor, source_from_target: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the sources warped into the target, and their photometric errors; float32 all through.
+
+    Args:
+        sources: (B, S, C, H, W) in [0, 1]; no gradient flows to them.
+        depth: (B, 1, H, W) of the target.
+        intrinsics: (B, 3, 3) of all cameras, in pixels of (H, W).
+        source_from_target: (B, S, 4, 4), translation in the unit of ``depth``.
+        target: (B, C, H, W) in [0, 1]; no gradient flows to it.
+
+    Returns:
+        (B, S, C, H, W) warped sources, to which no gradient flows, and (B, S, H, W) errors in [0, 1]; NaN where depth, intrinsics
+        or motion are not finite.
+
+    Raises:
+        ValueError: if a shape is wrong.
+    """
+    warped, errors = _WarpedErrors.apply(*checked(sources, depth, intrinsics, source_from_target, target))
+    return warped, errors
+
+
+def errors_of(images: Tensor, target: Tensor) -> Tensor:
+    """Return the (B, S, H, W) photometric errors of (B, S, C, H, W) images against (B, C, H, W); no gradient flows.
+
+    Of the same images to the last bit what ``warped_errors`` gives: equal images must tie.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    batch, _, channels, height, width = images.shape
+    require_shape("target", target, batch, channels, height, width)
+    images, target = images.detach().float().contiguous(), target.detach().float().contiguous()
+    errors = images.new_empty(*images.shape[:2], *images.shape[3:])
+    arrays = _flat(images), target.numpy(), _flat(errors)
+    _run(programs.errors, [(*arrays, *_OF_SSIM, *span) for span in _spans(len(arrays[0]) * images.shape[3])])
+    return errors
+
+
+class _WarpedErrors(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sources: Tensor, depth: Tensor, matrices: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        warped, errors = torch.empty_like(sources), sources.new_empty(*sources.shape[:2], *sources.shape[3:])
+        arrays = (
+            _flat(sources), depth.detach().numpy()[:, 0], _flat(matrices).reshape(-1, 12), target.numpy(),
+            _flat(warped), _flat(errors),
+        )  # fmt: skip
+        rows = len(arrays[0]) * depth.shape[2]
+        _run(programs.warp_and_compare, [(*arrays, _NEAREST, *_OF_SSIM, *span) for span in _spans(rows)])
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            ctx.save_for_backward(sources, depth, matrices, target, warped)
+        ctx.mark_non_differentiable(warped)
+        ctx.set_materialize_grads(False)  # of ``warped`` none is asked for
+        return warped, errors
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
+    def backward(ctx: Any, _: None, grad: Tensor) -> tuple[Tensor | None, ...]:
+        sources, depth, matrices, target, warped = ctx.saved_tensors
+        batch, count, _, height, width = sources.shape
+        by_depth = sources.new_empty(batch, count, height, width)
+        spans = _spans(batch * count * height)
+        by_matrix = np.zeros((len(spans), batch * count, 3, 4))  # each thread's own sums, in float64
+        arrays = (
+            _flat(grad.contiguous()), _flat(warped), target.numpy(), _flat(sources), depth.numpy()[:, 0],
+            _flat(matrices).reshape(-1, 12), _flat(by_depth),
+        )  # fmt: skip
+        tasks = [(*arrays, sums, _NEAREST, *_OF_SSIM, *span) for sums, span in zip(by_matrix, spans, strict=True)]
+        _run(programs.gradients, tasks)
+        to_matrices = torch.from_numpy(by_matrix.sum(0)).view(batch, count, 3, 4).to(matrices.dtype)
+        first, *others = by_depth.unbind(1)  # (sum over them takes ten times as long)
+        for other in others:
+            first.add_(other)
+        return None, first[:, None], to_matrices, None
+
+
+def _flat(x: Tensor) -> np.ndarray:
+    """Return (B, S, ...) as an array (B·S, ...) of the same memory."""
+    return x.detach().flatten(0, 1).numpy()
+
+
+def _spans(rows: int) -> list[tuple[int, int]]:
+    """Return the first row and the one after the last of every thread."""
+    pieces = max(1, min(torch.get_num_threads(), rows // _FEWEST_ROWS))
+    bounds = [rows * i // pieces for i in range(pieces + 1)]
+    return list(pairwise(bounds))
+
+
+def _run(program: Callable[..., None], tasks: list[tuple[Any, ...]]) -> None:
+    """Run a program for every task, side by side; this thread takes the first."""
+    others = [_threads(torch.get_num_threads()).submit(_call, program, task) for task in tasks[1:]]
+    _call(program, tasks[0])
+    for other in others:
+        other.result()
+
+
+def _call(program: Callable[..., None], task: tuple[Any, ...]) -> None:
+    try:
+        program(*task)
+    except OSError:  # compiled for the first time, and the disk would not take a copy: it is in memory now
+        program(*task)
+
+
+@lru_cache(maxsize=1)
+def _threads(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, thread_name_prefix="kernels")

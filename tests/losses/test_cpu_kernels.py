@@ -1,0 +1,83 @@
+"""What is the CPU kernels' own: threads, and where what is compiled is kept. Their numbers: ``test_kernels``."""
+
+import os
+import subprocess
+import sys
+
+import numba
+import pytest
+import torch
+from warped_scenes import scene
+
+from semdepth.geometry.rigid import pose_matrix
+from semdepth.losses import cpu_kernels, cpu_programs
+from semdepth.losses.kernels import kernels_for
+
+COMPARE = """
+import resource, torch
+from semdepth.losses import cpu_kernels
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as on a full disk: files can be opened, and nothing written
+print(float(cpu_kernels.errors_of(torch.zeros(1, 1, 3, 4, 5), torch.ones(1, 3, 4, 5)).mean()))
+"""
+
+
+def outcome():
+    sources, target, depth, camera, poses = (x.float() for x in scene(6, (17, 31), batch=2))
+    motion = pose_matrix(poses[:, :3], poses[:, 3:]).unflatten(0, (2, 2)).requires_grad_()
+    depth.requires_grad_()
+    warped, errors = cpu_kernels.warped_errors(sources, depth, camera, motion, target)
+    errors.square().sum().backward()
+    return warped, errors.detach(), depth.grad, motion.grad
+
+
+@pytest.mark.parametrize("threads", [2, 5, 68])
+def test_threads_that_share_an_image_change_no_bit(threads, monkeypatch):
+    alone = outcome()
+    monkeypatch.setattr(cpu_kernels, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    warped, errors, by_depth, by_motion = outcome()
+    assert len(cpu_kernels._spans(68)) == threads
+    assert torch.equal(warped, alone[0])
+    assert torch.equal(errors, alone[1])
+    assert torch.equal(by_depth, alone[2])
+    assert float((by_motion - alone[3]).abs().max() / alone[3].abs().max()) < 1e-6  # sums in another order
+
+
+def test_a_changed_constant_shows(monkeypatch):
+    """What is compiled is kept from run to run: a constant in it would stay what it was."""
+    before = outcome()[1]
+    c1, _, share = cpu_kernels._OF_SSIM
+    monkeypatch.setattr(cpu_kernels, "_OF_SSIM", (c1, cpu_kernels.np.float32(0.04**2), share))
+    assert not torch.equal(outcome()[1], before)
+
+
+def test_without_a_place_to_keep_it_the_program_is_compiled_all_the_same(monkeypatch):
+    def njit(function, *, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert cpu_programs._program(outcome) is outcome
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files by Linux's means")
+def test_a_full_disk_does_not_stop_a_run(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", COMPARE],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) == pytest.approx(0.15 + 0.85 * 0.5, abs=1e-3)
+    assert not any(path.stat().st_size for path in tmp_path.rglob("*.nb*"))
+
+
+def test_other_types_and_a_missing_compiler_leave_it_to_torch(monkeypatch):
+    image = torch.zeros(1, 3, 4, 5)
+    assert kernels_for("auto", image) is cpu_kernels
+    assert kernels_for("torch", image) is None
+    assert kernels_for("auto", image.double()) is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert kernels_for("auto", image) is None
