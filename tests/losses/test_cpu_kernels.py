@@ -1,16 +1,15 @@
-"""What is the CPU kernels' own: threads, and where what is compiled is kept. Their numbers: ``test_kernels``."""
+"""What is the CPU kernels' own: threads, constants, a full disk. Their numbers: ``test_kernels``."""
 
 import os
 import subprocess
 import sys
 
-import numba
 import pytest
 import torch
 from warped_scenes import scene
 
 from semdepth.geometry.rigid import pose_matrix
-from semdepth.losses import cpu_kernels, cpu_programs
+from semdepth.losses import cpu_kernels
 from semdepth.losses.kernels import kernels_for
 
 COMPARE = """
@@ -36,7 +35,6 @@ def test_threads_that_share_an_image_change_no_bit(threads, monkeypatch):
     monkeypatch.setattr(cpu_kernels, "_FEWEST_ROWS", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     warped, errors, by_depth, by_motion = outcome()
-    assert len(cpu_kernels._spans(68)) == threads
     assert torch.equal(warped, alone[0])
     assert torch.equal(errors, alone[1])
     assert torch.equal(by_depth, alone[2])
@@ -49,16 +47,6 @@ def test_a_changed_constant_shows(monkeypatch):
     c1, _, share = cpu_kernels._OF_SSIM
     monkeypatch.setattr(cpu_kernels, "_OF_SSIM", (c1, cpu_kernels.np.float32(0.04**2), share))
     assert not torch.equal(outcome()[1], before)
-
-
-def test_without_a_place_to_keep_it_the_program_is_compiled_all_the_same(monkeypatch):
-    def njit(function, *, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return function
-
-    monkeypatch.setattr(numba, "njit", njit)
-    assert cpu_programs._program(outcome) is outcome
 
 
 @pytest.mark.slow

@@ -25,6 +25,23 @@ def test_values_and_gradients_are_torchs_to_the_last_bit(shape, dtype):
     assert torch.equal(x.grad, y.grad)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf")])
+@pytest.mark.parametrize("shape", [(1, 2, 6, 8), (1, 2, 5, 7)])
+def test_what_is_not_finite_passes_and_reaches_no_foreign_memory(shape, value):
+    x, y = _image(*shape), _image(*shape)
+    with torch.no_grad():
+        for image in (x, y):
+            image[:, 0] = value
+            image[:, 1, 2, 3] = value
+    ours, plain = pool(POOLER, x), POOLER(y)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=0, equal_nan=True)
+    for pooled, image in ((ours, x), (plain, y)):
+        pooled.sum().backward()
+        assert image.grad.sum() == pooled.numel()
+    if value == float("-inf"):
+        assert torch.equal(x.grad, y.grad)
+
+
 def test_a_gradient_that_does_not_lie_in_a_row():
     x, y = _image(2, 4, 8, 8), _image(2, 4, 8, 8)
     gradient = torch.randn(2, 4, 4, 4).contiguous(memory_format=torch.channels_last)

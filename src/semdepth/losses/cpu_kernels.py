@@ -6,10 +6,6 @@ lies between a source and its error stays in the cache, and of it only the warpe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from semdepth.compiled import run, spans
 from semdepth.geometry.camera import NEAREST_DEPTH, require_shape
 from semdepth.losses import cpu_programs as programs
 from semdepth.losses.kernels import checked
@@ -64,7 +61,8 @@ def errors_of(images: Tensor, target: Tensor) -> Tensor:
     images, target = images.detach().float().contiguous(), target.detach().float().contiguous()
     errors = images.new_empty(*images.shape[:2], *images.shape[3:])
     arrays = _flat(images), target.numpy(), _flat(errors)
-    _run(programs.errors, [(*arrays, *_OF_SSIM, *span) for span in _spans(len(arrays[0]) * images.shape[3])])
+    rows = len(arrays[0]) * images.shape[3]
+    run(programs.errors, [(*arrays, *_OF_SSIM, *span) for span in spans(rows, _FEWEST_ROWS)])
     return errors
 
 
@@ -77,7 +75,7 @@ class _WarpedErrors(torch.autograd.Function):
             _flat(warped), _flat(errors),
         )  # fmt: skip
         rows = len(arrays[0]) * depth.shape[2]
-        _run(programs.warp_and_compare, [(*arrays, _NEAREST, *_OF_SSIM, *span) for span in _spans(rows)])
+        run(programs.warp_and_compare, [(*arrays, _NEAREST, *_OF_SSIM, *span) for span in spans(rows, _FEWEST_ROWS)])
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             ctx.save_for_backward(sources, depth, matrices, target, warped)
         ctx.mark_non_differentiable(warped)
@@ -90,14 +88,14 @@ class _WarpedErrors(torch.autograd.Function):
         sources, depth, matrices, target, warped = ctx.saved_tensors
         batch, count, _, height, width = sources.shape
         by_depth = sources.new_empty(batch, count, height, width)
-        spans = _spans(batch * count * height)
-        by_matrix = np.zeros((len(spans), batch * count, 3, 4))  # each thread's own sums, in float64
+        shares = spans(batch * count * height, _FEWEST_ROWS)
+        by_matrix = np.zeros((len(shares), batch * count, 3, 4))  # each thread's own sums, in float64
         arrays = (
             _flat(grad.contiguous()), _flat(warped), target.numpy(), _flat(sources), depth.numpy()[:, 0],
             _flat(matrices).reshape(-1, 12), _flat(by_depth),
         )  # fmt: skip
-        tasks = [(*arrays, sums, _NEAREST, *_OF_SSIM, *span) for sums, span in zip(by_matrix, spans, strict=True)]
-        _run(programs.gradients, tasks)
+        tasks = [(*arrays, sums, _NEAREST, *_OF_SSIM, *span) for sums, span in zip(by_matrix, shares, strict=True)]
+        run(programs.gradients, tasks)
         to_matrices = torch.from_numpy(by_matrix.sum(0)).view(batch, count, 3, 4).to(matrices.dtype)
         first, *others = by_depth.unbind(1)  # (sum over them takes ten times as long)
         for other in others:
@@ -108,30 +106,3 @@ class _WarpedErrors(torch.autograd.Function):
 def _flat(x: Tensor) -> np.ndarray:
     """Return (B, S, ...) as an array (B·S, ...) of the same memory."""
     return x.detach().flatten(0, 1).numpy()
-
-
-def _spans(rows: int) -> list[tuple[int, int]]:
-    """Return the first row and the one after the last of every thread."""
-    pieces = max(1, min(torch.get_num_threads(), rows // _FEWEST_ROWS))
-    bounds = [rows * i // pieces for i in range(pieces + 1)]
-    return list(pairwise(bounds))
-
-
-def _run(program: Callable[..., None], tasks: list[tuple[Any, ...]]) -> None:
-    """Run a program for every task, side by side; this thread takes the first."""
-    others = [_threads(torch.get_num_threads()).submit(_call, program, task) for task in tasks[1:]]
-    _call(program, tasks[0])
-    for other in others:
-        other.result()
-
-
-def _call(program: Callable[..., None], task: tuple[Any, ...]) -> None:
-    try:
-        program(*task)
-    except OSError:  # compiled for the first time, and the disk would not take a copy: it is in memory now
-        program(*task)
-
-
-@lru_cache(maxsize=1)
-def _threads(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, thread_name_prefix="kernels")

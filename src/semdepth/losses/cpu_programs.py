@@ -3,30 +3,17 @@
 What a row needs stays in the processor's nearest cache. ``n`` counts the sources of all targets, ``count`` are those of one;
 rows are counted through all images, ``start`` is the first to work off and ``stop`` the first not to. ``matrices`` holds 12
 numbers a source, those of ``geometry.warp.projection``. All is float32, and no products are joined with sums: equal images tie.
-
-What is compiled is kept, so constants that others own are arguments: a changed one would not be noticed.
 """
 
-import numba
 import numpy as np
+
+from semdepth.compiled import part, program
 
 _F = np.float32
 ZERO, HALF, ONE, TWO, NINTH = _F(0), _F(0.5), _F(1), _F(2), _F(1 / 9)
 
 
-def _program(function):
-    """Compile when first called. What is compiled is kept beside this file or among the user's caches, where either can be."""
-    options = {"nogil": True, "error_model": "numpy"}  # NumPy's: a division by 0 gives an infinity, not an exception
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # nowhere to keep it
-        return numba.njit(function, **options)
-
-
-_part = numba.njit(error_model="numpy")
-
-
-@_part
+@part
 def _seen_from(matrix, row, depth, nearest, seen):
     """Write what a row's points move by per unit of depth (x, y, z), where the source sees them, in [-1, 1], and how deep."""
     ray_x, ray_y, ray_z, x, y, deep = seen[0], seen[1], seen[2], seen[3], seen[4], seen[5]
@@ -41,7 +28,7 @@ def _seen_from(matrix, row, depth, nearest, seen):
         y[i] = (ray_y[i] * depth[i] + matrix[7]) / z
 
 
-@_part
+@part
 def _clipped(place, size, stride, fraction, inner, first, step):
     """Clip coordinates in [-1, 1] to the outer pixel centres: fraction, whether it was inside, pixel and way to the next."""
     last, top, stride, none = _F(size - 1), np.int32(size - 1), np.int32(stride), np.int32(0)
@@ -56,7 +43,7 @@ def _clipped(place, size, stride, fraction, inner, first, step):
         step[i] = stride if pixel < top else none
 
 
-@_part
+@part
 def _look_up(matrix, row, depth, height, nearest, seen, between, corner):
     """Write where a row's points are seen: ``_seen_from``, and of x and y (4, W) fraction and inside, and (4, W) ``corner``."""
     width = depth.size
@@ -65,7 +52,7 @@ def _look_up(matrix, row, depth, height, nearest, seen, between, corner):
     _clipped(seen[4], height, width, between[2], between[3], corner[2], corner[3])
 
 
-@_part
+@part
 def _warp_row(source, x, y, along, down, corner, row, warped):
     """Write a row of (C, H, W): bilinear, the border repeated; a NaN shows."""
     left, right, upper, lower = corner[0], corner[1], corner[2], corner[3]
@@ -80,13 +67,13 @@ def _warp_row(source, x, y, along, down, corner, row, warped):
             out[i] = above + (below - above) * down[i] + ZERO * (x[i] + y[i])
 
 
-@_part
+@part
 def _reflected(row, height):
     """Return the rows above and below, reflected at the first and last one."""
     return (row - 1 if row > 0 else 1), (row + 1 if row < height - 1 else height - 2)
 
 
-@_part
+@part
 def _column_sums(image, target, row, sums):
     """Write the sums over three rows of (H, W) x, y, x², y² and xy, reflected at both ends: (5, W + 2)."""
     height, width = image.shape
@@ -107,12 +94,12 @@ def _column_sums(image, target, row, sums):
         sums[k, 0], sums[k, width + 1] = sums[k, 2], sums[k, width - 1]
 
 
-@_part
+@part
 def _mean(sums, k, i):
     return (sums[k, i] + sums[k, i + 1] + sums[k, i + 2]) * NINTH
 
 
-@_part
+@part
 def _ssim_parts(sums, i, c1, c2):
     """Return at a column the centred means of x and y, and A, B, D, E of ``SSIM = A·B / (D·E)`` (see ``fused``)."""
     centred_x, centred_y = _mean(sums, 0, i), _mean(sums, 1, i)
@@ -124,7 +111,7 @@ def _ssim_parts(sums, i, c1, c2):
     return centred_x, centred_y, a, TWO * covariance + c2, d, variance_x + variance_y + c2
 
 
-@_part
+@part
 def _error_row(image, target, row, c1, c2, share, sums, out):
     """Write a row of ``share·(1 − SSIM)/2 + (1 − share)·|x − y|``, the mean over channels."""
     channels = image.shape[0]
@@ -141,7 +128,7 @@ def _error_row(image, target, row, c1, c2, share, sums, out):
     out /= _F(channels)
 
 
-@_program
+@program
 def errors(images, targets, found, c1, c2, share, start, stop):
     """Write the photometric errors of images."""
     _, _, height, width = images.shape
@@ -152,13 +139,13 @@ def errors(images, targets, found, c1, c2, share, start, stop):
         _error_row(images[n], targets[n // count], row, c1, c2, share, sums, found[n, row])
 
 
-@_part
+@part
 def _rows_ahead(place, row, height, start):
     """Return the rows to work out before ``row``'s neighbours are all there, if those before it have been, from ``start`` on."""
     return range(row + 1 if place > start and row > 0 else max(row - 1, 0), min(row + 2, height))
 
 
-@_program
+@program
 def warp_and_compare(sources, depths, matrices, targets, warped, found, nearest, c1, c2, share, start, stop):
     """Write what the targets' pixels show in the sources, and the photometric errors of that."""
     _, _, height, width = sources.shape
@@ -173,7 +160,7 @@ def warp_and_compare(sources, depths, matrices, targets, warped, found, nearest,
         _error_row(warped[n], targets[n // count], row, c1, c2, share, sums, found[n, row])
 
 
-@_part
+@part
 def _slopes(image, target, row, grad, factor, c1, c2, sums, room, out):
     """Write what reaches a row's windows by their sums of x, x² and xy, spread over their three columns: (3, W).
 
@@ -199,7 +186,7 @@ def _slopes(image, target, row, grad, factor, c1, c2, sums, room, out):
         out[k, width - 2] += room[k, width]
 
 
-@_part
+@part
 def _by_value(image, target, row, grad, share, spread, out):
     """Write what reaches a row of the image; ``spread`` (3, 3, W) holds the ``_slopes`` of three rows, each at row modulo 3."""
     height, width = image.shape
@@ -216,7 +203,7 @@ def _by_value(image, target, row, grad, share, spread, out):
                 out[i] += times * (beside[0, i] + (x[i] - HALF) * beside[1, i] + (y[i] - HALF) * beside[2, i])
 
 
-@_part
+@part
 def _by_place(source, by_value, c, along, down, corner, by_x, by_y):
     """Add what reaches the places at which a channel of (C, H, W) is read, in pixels."""
     left, right, upper, lower = corner[0], corner[1], corner[2], corner[3]
@@ -229,7 +216,7 @@ def _by_place(source, by_value, c, along, down, corner, by_x, by_y):
         by_y[i] += by_value[i] * ((third - first) * (ONE - along[i]) + (fourth - second) * along[i])
 
 
-@_part
+@part
 def _by_point(seen, between, half_width, half_height, nearest, by_point, out):
     """Turn (3, W) ``by_point``, whose first two are by the place, into what reaches the points, and write that by the depth."""
     by_x, by_y, by_z = by_point[0], by_point[1], by_point[2]
@@ -245,7 +232,7 @@ def _by_point(seen, between, half_width, half_height, nearest, by_point, out):
         out[i] = q_x * ray_x[i] + q_y * ray_y[i] + q_z * ray_z[i]
 
 
-@_part
+@part
 def _add_row(by_point, depth, row, totals):
     """Add a row to (3, 3, W) ``totals``: what reaches the points, times d, times d·v, and by itself."""
     v = _F(row)
@@ -257,7 +244,7 @@ def _add_row(by_point, depth, row, totals):
             totals[k, 2, i] += by_point[k, i]
 
 
-@_part
+@part
 def _move_totals(totals, by_matrix):
     """Add ``totals`` to the (3, 4) gradient by the projection, in float64, and empty them."""
     for k in range(3):
@@ -269,7 +256,7 @@ def _move_totals(totals, by_matrix):
     totals[:] = ZERO
 
 
-@_program
+@program
 def gradients(
     grads, warped, targets, sources, depths, matrices, by_depth, by_matrix, nearest, c1, c2, share, start, stop
 ):  # fmt: skip

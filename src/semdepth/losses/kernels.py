@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from semdepth.compiled import has_numba
 from semdepth.geometry.camera import require_shape
 from semdepth.geometry.warp import projection
 from semdepth.runtime import InputError
@@ -43,7 +44,7 @@ def kernels_for(kernels: Kernels, images: Tensor) -> ModuleType | None:
     """Return the module whose kernels work out the photometric errors of such images; None: torch's operators do."""
     if kernels == "auto":
         able = images.device.type == "cpu" and images.dtype == torch.float32
-        kernels = "numba" if able and importlib.util.find_spec("numba") is not None else "torch"
+        kernels = "numba" if able and has_numba() else "torch"
     if kernels == "torch":
         return None
     return importlib.import_module(f"semdepth.losses.{'cpu' if kernels == 'numba' else 'gpu'}_kernels")

@@ -1,23 +1,29 @@
 """The modulation of normalised features, SSFA's core, and its gradient, worked out by hand for a CPU.
 
-The same numbers as ``modulate_plainly``, which is the test of it. Here a pass goes over one image at a time, and keeps the
-features and the modulation at the size that it came in; autograd would keep both resized and normalised, four times as much.
+The same numbers as ``modulate_plainly``, which is the test of it. Over channels, programs of our own do it in one pass each way;
+over an image, a pass goes over one image at a time. Both keep the features and the modulation at the size that it came in;
+autograd would keep both resized and normalised, four times as much.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from semdepth.compiled import has_numba, run, spans
+
 Norm = Literal["channels", "instance"]
 EPSILON = 1e-5
 """Added to the variance, as by torch's instance norm."""
-_OVER: dict[Norm, list[int]] = {"channels": [1], "instance": [2, 3]}
-"""Dimensions of (branch, C, H, W) that mean and variance are taken over."""
+_OVER = [2, 3]
+"""Dimensions of (branch, C, H, W) that an instance's mean and variance are taken over."""
+_FEWEST_ROWS = 16
+"""For which it is worth waking a thread."""
 
 
 def modulate(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
@@ -36,8 +42,17 @@ def modulate(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
     by_hand = features.device.type == "cpu" and features.is_contiguous() and modulation.is_contiguous()
     if not by_hand or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return modulate_plainly(features, modulation, norm)
-    modulated: Tensor = _Modulated.apply(features, modulation, norm)
+    way = _OverImage if norm == "instance" else _OverChannels
+    if norm == "channels" and not _has_program(features, modulation):
+        return modulate_plainly(features, modulation, norm)
+    modulated: Tensor = way.apply(features, modulation)
     return modulated
+
+
+def _has_program(features: Tensor, modulation: Tensor) -> bool:
+    times = features.shape[2] / modulation.shape[2], features.shape[3] / modulation.shape[3]
+    alike = features.dtype == modulation.dtype and features.dtype in (torch.float32, torch.float64)
+    return alike and times in ((1.0, 1.0), (2.0, 2.0)) and has_numba()
 
 
 def modulate_plainly(features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
@@ -58,23 +73,68 @@ def _over_channels(feature: Tensor) -> Tensor:
     return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + EPSILON)
 
 
-class _Modulated(torch.autograd.Function):
+class _OverChannels(torch.autograd.Function):
+    """See ``modulation_programs``."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, modulation: Tensor) -> Tensor:
+        from semdepth.models import modulation_programs as programs
+
+        modulated = torch.empty_like(features)
+        means, scales = features.new_empty(2, 2 * len(features), *features.shape[2:])
+        epsilon = features.new_tensor(EPSILON).numpy()[()]
+        arrays = (
+            _branches(features), _halves_of(modulation), epsilon, _branches(modulated), means.numpy(), scales.numpy()
+        )  # fmt: skip
+        rows = 2 * len(features) * features.shape[2]
+        run(programs.modulate, [(*arrays, *span) for span in spans(rows, _FEWEST_ROWS)])
+        ctx.save_for_backward(features, modulation, means, scales)
+        return modulated
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        from semdepth.models import modulation_programs as programs
+
+        features, modulation, means, scales = ctx.saved_tensors
+        to_features, to_modulation = torch.empty_like(features), torch.zeros_like(modulation)
+        arrays = (
+            _branches(grad.contiguous()), _branches(features), _halves_of(modulation), means.numpy(), scales.numpy(),
+            _branches(to_features), _halves_of(to_modulation),
+        )  # fmt: skip
+        run(programs.gradients, [(*arrays, *span) for span in spans(2 * len(features), 1)])
+        return to_features, to_modulation
+
+
+def _branches(features: Tensor) -> np.ndarray:
+    """Return (B, 2C, H, W) as an array (2B, C, H, W) of the same memory."""
+    array: np.ndarray = features.detach().unflatten(1, (2, -1)).flatten(0, 1).numpy()
+    return array
+
+
+def _halves_of(modulation: Tensor) -> np.ndarray:
+    """Return (B, 4C, h, w) as an array (B, 2, 2, C, h, w) of the same memory: γ, β, of both branches."""
+    array: np.ndarray = modulation.detach().unflatten(1, (2, 2, -1)).numpy()
+    return array
+
+
+class _OverImage(torch.autograd.Function):
     """With x normalised to ``n = (x − μ)·r`` and the gradient g of ``n + γ·n + β``: γ gets ``g·n``, β gets g.
 
     ``q = g + γ·g`` reaches n, and ``r·(q − mean(q) − n·mean(q·n))`` reaches x. An image is taken as (branch, C, H, W).
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, modulation: Tensor, norm: Norm) -> Tensor:
-        ctx.over, width = _OVER[norm], features.shape[1]
+    def forward(ctx: Any, features: Tensor, modulation: Tensor) -> Tensor:
+        width = features.shape[1]
         branches = features.unflatten(1, (2, -1))
-        mean = branches.mean([1 + dim for dim in ctx.over], keepdim=True)
+        mean = branches.mean([1 + dim for dim in _OVER], keepdim=True)
         scale = torch.empty_like(mean)
         modulated = torch.empty_like(branches)
         room = torch.empty_like(branches[0])
         for b, out in enumerate(modulated):
             normal = torch.sub(branches[b], mean[b], out=room)
-            variance = torch.mul(normal, normal, out=out).mean(ctx.over, keepdim=True)
+            variance = torch.mul(normal, normal, out=out).mean(_OVER, keepdim=True)
             normal.mul_(torch.rsqrt(variance.add_(EPSILON), out=scale[b]))
             # γ and β as two images: of one with many channels torch makes copies to resize it.
             gamma, beta = _resized(modulation[b].unflatten(0, (2, width)), features).unflatten(1, normal.shape[:2])
@@ -84,7 +144,7 @@ class _Modulated(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         features, modulation, mean, scale = ctx.saved_tensors
         branches, of_branches = (x.unflatten(1, (2, -1)) for x in (features, grad))
         to_features, to_modulation = torch.empty_like(branches), torch.empty_like(modulation)
@@ -99,9 +159,9 @@ class _Modulated(torch.autograd.Function):
             to_beta.copy_(_resized_back(grad[b], to_beta))
             gamma = _resized(modulation[b, :width].unflatten(0, (2, -1)), features)
             torch.addcmul(of_modulated, gamma, of_modulated, out=out)
-            slope = torch.mul(out, normal, out=product).mean(ctx.over, keepdim=True)
-            out.sub_(out.mean(ctx.over, keepdim=True)).addcmul_(normal, slope, value=-1).mul_(scale[b])
-        return to_features.flatten(1, 2), to_modulation, None
+            slope = torch.mul(out, normal, out=product).mean(_OVER, keepdim=True)
+            out.sub_(out.mean(_OVER, keepdim=True)).addcmul_(normal, slope, value=-1).mul_(scale[b])
+        return to_features.flatten(1, 2), to_modulation
 
 
 def _resized(modulation: Tensor, features: Tensor) -> Tensor:

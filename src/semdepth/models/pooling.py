@@ -8,64 +8,58 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_Window = tuple[int, int, int]
-"""Size, stride, padding."""
+from semdepth.compiled import has_numba, run, spans
+
+_WINDOW = 3, 2, 1
+"""Size, stride and padding of a ResNet's pooling."""
+_FEWEST_ROWS, _FEWEST_PLANES = 64, 2
+"""For which it is worth waking a thread."""
 
 
 def pool(pooler: nn.Module, x: Tensor) -> Tensor:
     """Return ``pooler(x)``.
 
-    On a CPU torch finds a window's maximum several times as fast with channels last, but spreads gradients faster with
-    channels first. So plain maximum pooling of (B, C, H, W) goes there one way and comes back the other: same values, same
-    gradients, to the last bit. It can be differentiated once.
+    Where a ResNet's pooling of float32 (B, C, H, W) learns on a CPU, a program of our own (``pooling_programs``) finds the maxima
+    in one pass, and keeps a byte a maximum: same values, same gradients, to the last bit. It can be differentiated once.
     """
     if (
         not isinstance(pooler, nn.MaxPool2d)
-        or not all(isinstance(value, int) for value in (pooler.kernel_size, pooler.stride, pooler.padding))
+        or (pooler.kernel_size, pooler.stride, pooler.padding) != _WINDOW
         or (pooler.dilation, pooler.ceil_mode, pooler.return_indices) != (1, False, False)
-        or x.device.type != "cpu"
+        or (x.device.type, x.dtype) != ("cpu", torch.float32)
         or not x.is_contiguous()
+        or not x.requires_grad
         or torch.compiler.is_compiling()
+        or not has_numba()
     ):
         pooled: Tensor = pooler(x)
         return pooled
-    found: Tensor = _Pool.apply(x, (pooler.kernel_size, pooler.stride, pooler.padding))
+    found: Tensor = _Pool.apply(x)
     return found
 
 
 class _Pool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, window: _Window) -> Tensor:
-        pooled, places = torch.ops.aten.max_pool2d_with_indices(_channels_last(x), *([n] for n in window))
-        ctx.window, ctx.shape = window, x.shape
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(_channels_first(places, torch.int32))  # a plane has fewer than 2**31 pixels
-        return _channels_first(pooled)
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        from semdepth.models.pooling_programs import largest
+
+        *planes, height, width = x.shape
+        pooled = x.new_empty(*planes, (height + 1) // 2, (width + 1) // 2)
+        places = torch.empty_like(pooled, dtype=torch.uint8)
+        arrays = tuple(values.detach().flatten(0, 1).numpy() for values in (x, pooled, places))
+        rows = arrays[1].shape[0] * arrays[1].shape[1]
+        run(largest, [(*arrays, *span) for span in spans(rows, _FEWEST_ROWS)])
+        ctx.save_for_backward(places)
+        ctx.shape = x.shape
+        return pooled
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        from semdepth.models.pooling_programs import spread
+
         (places,) = ctx.saved_tensors
-        shape_alone = grad.new_empty(()).expand(ctx.shape)  # of the pooled image torch asks no more here
-        spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            grad.contiguous(), shape_alone, *([n] for n in ctx.window), [1], False, places.long()
-        )
-        return spread, None
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """Return ``x``, (B, C, H, W), with channels last in memory; transposed image by image, which torch does in blocks."""
-    batch, channels, height, width = x.shape
-    turned = x.new_empty(batch, height * width, channels)
-    for image, out in zip(x, turned, strict=True):
-        out.copy_(image.view(channels, -1).t())
-    return turned.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _channels_first(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return ``x``, (B, C, H, W) with channels last in memory, as it usually lies."""
-    batch, channels, height, width = x.shape
-    turned = x.new_empty(batch, channels, height * width, dtype=dtype)
-    for image, out in zip(x, turned, strict=True):
-        out.copy_(image.permute(1, 2, 0).reshape(-1, channels).t())
-    return turned.view(batch, channels, height, width)
+        out = grad.new_empty(ctx.shape)
+        arrays = tuple(values.flatten(0, 1).numpy() for values in (grad.contiguous(), places, out))
+        run(spread, [(*arrays, *span) for span in spans(len(arrays[0]), _FEWEST_PLANES)])
+        return out
