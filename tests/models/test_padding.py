@@ -57,3 +57,14 @@ def test_the_layer_is_torchs_reflecting_one(layout):
     assert ours.state_dict().keys() == torchs.state_dict().keys()
     ours.plain = True
     assert torch.equal(ours(x), torchs(x))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mode", MODES)
+def test_in_bfloat16_the_padded_map_stays_in_it(mode, layout):
+    """Autocast on a CPU lists padding among what is done in float32: twice the memory, for the same bits."""
+    x = torch.randn(2, 3, 5, 6).bfloat16().contiguous(memory_format=layout).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        padded, plain = pad_by_one(x, mode), F.pad(x, (1, 1, 1, 1), mode=mode)
+    assert padded.dtype == torch.bfloat16
+    assert torch.equal(padded, plain.bfloat16())

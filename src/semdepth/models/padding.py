@@ -52,7 +52,9 @@ class _Padded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mode: Mode) -> Tensor:
         ctx.inner = _SEEN_TWICE[mode]
-        return F.pad(x, (1, 1, 1, 1), mode=mode)
+        # Autocast on a CPU would take the map to float32 and pad, keep and take back that.
+        with torch.autocast(x.device.type, enabled=False):
+            return F.pad(x, (1, 1, 1, 1), mode=mode)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
