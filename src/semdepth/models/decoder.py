@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semdepth.models.doubling import double_and_convolve
-from semdepth.models.padding import ReflectedConv, pad_by_one
+from semdepth.models.padding import ReflectedConv, convolve_padded
 
 NUM_SCALES = 4
 """Predictions are made at strides 1, 2, 4, 8: scale k = 0 … 3."""
@@ -43,7 +43,7 @@ class DecoderStage(nn.Module):
         if skip is None:
             return F.elu(double_and_convolve(x, weight, bias), inplace=True)
         below, beside = weight.split((x.shape[1], skip.shape[1]), dim=1)
-        beside_sum = F.conv2d(pad_by_one(skip, "reflect"), beside, bias)
+        beside_sum = convolve_padded(skip, "reflect", beside, bias)
         return F.elu(double_and_convolve(x, below).add_(beside_sum), inplace=True)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semdepth.models.padding import pad_by_one
+from semdepth.models.padding import convolve_padded
 
 
 def double_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -26,7 +26,7 @@ def double_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -
         (B, O, 2h, 2w), equal to the plain way up to rounding.
     """
     spread = _spread(_spread(weight, 2), 3).transpose(0, 1).contiguous()
-    return F.conv_transpose2d(pad_by_one(x, "replicate"), spread, bias, stride=2, padding=3)
+    return convolve_padded(x, "replicate", spread, bias, spread=True)
 
 
 def _spread(weight: Tensor, dim: int) -> Tensor:
