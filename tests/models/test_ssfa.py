@@ -66,6 +66,22 @@ def test_categories_move_the_depth_feature_where_they_are():
     assert not moved[12:].any()
 
 
+@pytest.mark.parametrize("kind", BOTH)
+def test_learning_it_adds_what_predicting_it_adds(kind):
+    """A product of matrices there, a convolution here."""
+    module, inputs = _awake(kind(6, 5)), _inputs()
+    learning = module(*inputs)
+    with torch.no_grad():
+        predicting = module(*inputs)
+    for one, other in zip(learning, predicting, strict=True):
+        torch.testing.assert_close(one.detach(), other)
+    gradients = torch.autograd.grad(learning[0].square().sum(), list(module.exchange.parameters()))
+    channels_last = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
+    plain = torch.autograd.grad(module(*channels_last)[0].square().sum(), list(module.exchange.parameters()))
+    for one, other in zip(gradients, plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_control_does_not_look_at_categories():
     module = _awake(FeatureConcatenation(6, 5))
     d, s, p = _inputs()

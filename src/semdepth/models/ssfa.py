@@ -76,8 +76,10 @@ def _add_exchange(both: Tensor, exchange: nn.Conv2d, features: Tensor) -> Tensor
     if not quick or exchange.bias is None or not (both.is_contiguous() and features.is_contiguous()):
         return both + exchange(features)
     weight = exchange.weight.flatten(1).expand(len(both), -1, -1)
-    added = torch.baddbmm(both.flatten(2), weight, features.flatten(2)) + exchange.bias[:, None]
-    return added.view_as(both)
+    added: Tensor = (
+        torch.baddbmm(both.flatten(2), weight, features.flatten(2)).add_(exchange.bias[:, None]).view_as(both)
+    )
+    return added
 
 
 def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
