@@ -74,12 +74,11 @@ def _add_exchange(both: Tensor, exchange: nn.Conv2d, features: Tensor) -> Tensor
     """
     quick = torch.is_grad_enabled() and both.device.type == "cpu" and not torch.compiler.is_compiling()
     if not quick or exchange.bias is None or not (both.is_contiguous() and features.is_contiguous()):
-        return both + exchange(features)
+        exchanged: Tensor = exchange(features)
+        return both + exchanged
     weight = exchange.weight.flatten(1).expand(len(both), -1, -1)
-    added: Tensor = (
-        torch.baddbmm(both.flatten(2), weight, features.flatten(2)).add_(exchange.bias[:, None]).view_as(both)
-    )
-    return added
+    added = torch.baddbmm(both.flatten(2), weight, features.flatten(2)).add_(exchange.bias[:, None])
+    return added.view_as(both)
 
 
 def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
