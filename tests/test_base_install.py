@@ -8,6 +8,7 @@ import pytest
 
 EXTRAS = (
     "lightning_fabric",
+    "numba",
     "tensorboard",
     "av",
     "cv2",
