@@ -10,7 +10,7 @@ from warped_scenes import scene
 
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.losses import cpu_kernels
-from semdepth.losses.kernels import kernels_for
+from semdepth.losses.kernels import kernels_for, warped_errors
 
 COMPARE = """
 import resource, torch
@@ -24,7 +24,7 @@ def outcome():
     sources, target, depth, camera, poses = (x.float() for x in scene(6, (17, 31), batch=2))
     motion = pose_matrix(poses[:, :3], poses[:, 3:]).unflatten(0, (2, 2)).requires_grad_()
     depth.requires_grad_()
-    warped, errors = cpu_kernels.warped_errors(sources, depth, camera, motion, target)
+    warped, errors = warped_errors(cpu_kernels, sources, depth, camera, motion, target)
     errors.square().sum().backward()
     return warped, errors.detach(), depth.grad, motion.grad
 

@@ -5,6 +5,8 @@ import importlib.util
 import os
 import subprocess
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from warped_scenes import scene
 
 from semdepth.geometry.rigid import pose_matrix
 from semdepth.geometry.warp import synthesise
+from semdepth.losses.kernels import warped_errors
 from semdepth.losses.photometric import photometric_error, ssim_moments
 
 COMPILE = """
@@ -44,7 +47,8 @@ def kernels(request):
     """Give a module of kernels; Triton's are for its interpreter (``TRITON_INTERPRET`` is set in tests/conftest.py)."""
     if request.param == "gpu_kernels":
         need_triton()
-    return importlib.import_module(f"semdepth.losses.{request.param}")
+    module = importlib.import_module(f"semdepth.losses.{request.param}")
+    return SimpleNamespace(warped_errors=partial(warped_errors, module), errors_of=module.errors_of)
 
 
 def plain(sources, depth, intrinsics, source_from_target, target):
@@ -142,6 +146,8 @@ def test_wrong_shapes_are_refused(kernels):
         kernels.warped_errors(sources, depth, camera, motion, target[..., :-1])
     with pytest.raises(ValueError, match="source_from_target: expected shape"):
         kernels.warped_errors(sources, depth, camera, motion[:, :1], target)
+    with pytest.raises(ValueError, match="H and W of 2 or more, got 1 and 9"):
+        kernels.warped_errors(sources[..., :1, :], depth[..., :1, :], camera, motion, target[..., :1, :])
 
 
 @pytest.mark.slow

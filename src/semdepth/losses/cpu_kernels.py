@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from semdepth.compiled import run, spans
 from semdepth.geometry.camera import NEAREST_DEPTH, require_shape
 from semdepth.losses import cpu_programs as programs
-from semdepth.losses.kernels import checked
+from semdepth.losses.kernels import require_image_size
 from semdepth.losses.photometric import C1, C2, SSIM_SHARE
 
 _NEAREST = np.float32(NEAREST_DEPTH)
@@ -25,39 +25,17 @@ _FEWEST_ROWS = 64
 """Rows for which it is worth waking a thread."""
 
 
-def warped_errors(
-    sources: Tensor, depth: Tensor, intrinsics: Tensor, source_from_target: Tensor, target: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the sources warped into the target, and their photometric errors; float32 all through.
-
-    Args:
-        sources: (B, S, C, H, W) in [0, 1]; no gradient flows to them.
-        depth: (B, 1, H, W) of the target.
-        intrinsics: (B, 3, 3) of all cameras, in pixels of (H, W).
-        source_from_target: (B, S, 4, 4), translation in the unit of ``depth``.
-        target: (B, C, H, W) in [0, 1]; no gradient flows to it.
-
-    Returns:
-        (B, S, C, H, W) warped sources, to which no gradient flows, and (B, S, H, W) errors in [0, 1]; NaN where depth, intrinsics
-        or motion are not finite.
-
-    Raises:
-        ValueError: if a shape is wrong.
-    """
-    warped, errors = _WarpedErrors.apply(*checked(sources, depth, intrinsics, source_from_target, target))
-    return warped, errors
-
-
 def errors_of(images: Tensor, target: Tensor) -> Tensor:
     """Return the (B, S, H, W) photometric errors of (B, S, C, H, W) images against (B, C, H, W); no gradient flows.
 
-    Of the same images to the last bit what ``warped_errors`` gives: equal images must tie.
+    Of the same images to the last bit what ``WarpedErrors`` gives: equal images must tie.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or are of fewer than 2 × 2 pixels.
     """
     batch, _, channels, height, width = images.shape
     require_shape("target", target, batch, channels, height, width)
+    require_image_size(height, width)
     images, target = images.detach().float().contiguous(), target.detach().float().contiguous()
     errors = images.new_empty(*images.shape[:2], *images.shape[3:])
     arrays = _flat(images), target.numpy(), _flat(errors)
@@ -66,9 +44,12 @@ def errors_of(images: Tensor, target: Tensor) -> Tensor:
     return errors
 
 
-class _WarpedErrors(torch.autograd.Function):
+class WarpedErrors(torch.autograd.Function):
+    """See ``kernels.warped_errors``; takes what ``kernels.checked`` gives."""
+
     @staticmethod
     def forward(ctx: Any, sources: Tensor, depth: Tensor, matrices: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return warped images and errors."""
         warped, errors = torch.empty_like(sources), sources.new_empty(*sources.shape[:2], *sources.shape[3:])
         arrays = (
             _flat(sources), depth.detach().numpy()[:, 0], _flat(matrices).reshape(-1, 12), target.numpy(),
@@ -85,6 +66,7 @@ class _WarpedErrors(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, _: None, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient by depth and matrices."""
         sources, depth, matrices, target, warped = ctx.saved_tensors
         batch, count, _, height, width = sources.shape
         by_depth = sources.new_empty(batch, count, height, width)

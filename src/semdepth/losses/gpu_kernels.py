@@ -18,7 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from semdepth.geometry.camera import require_shape
 from semdepth.losses.gpu_programs import error_kernel, gradient_kernel, warp_kernel
-from semdepth.losses.kernels import checked
 
 BLOCK = 256
 """Pixels a program."""
@@ -26,33 +25,10 @@ EXACT: dict[str, Any] = {"enable_fp_fusion": False}
 """No products joined with sums: with and without a gradient, the same bits, so that equal images tie."""
 
 
-def warped_errors(
-    sources: Tensor, depth: Tensor, intrinsics: Tensor, source_from_target: Tensor, target: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the sources warped into the target, and their photometric errors; float32 all through.
-
-    Args:
-        sources: (B, S, C, H, W) in [0, 1]; no gradient flows to them.
-        depth: (B, 1, H, W) of the target.
-        intrinsics: (B, 3, 3) of all cameras, in pixels of (H, W).
-        source_from_target: (B, S, 4, 4), translation in the unit of ``depth``.
-        target: (B, C, H, W) in [0, 1]; no gradient flows to it.
-
-    Returns:
-        (B, S, C, H, W) warped sources, to which no gradient flows, and (B, S, H, W) errors in [0, 1]; NaN where depth, intrinsics
-        or motion are not finite.
-
-    Raises:
-        ValueError: if a shape is wrong.
-    """
-    warped, errors = _WarpedErrors.apply(*checked(sources, depth, intrinsics, source_from_target, target))
-    return warped, errors
-
-
 def errors_of(images: Tensor, target: Tensor) -> Tensor:
     """Return the (B, S, H, W) photometric errors of (B, S, C, H, W) images against (B, C, H, W); no gradient flows.
 
-    Of the same images to the last bit what ``warped_errors`` gives: equal images must tie.
+    Of the same images to the last bit what ``WarpedErrors`` gives: equal images must tie.
     """
     return _errors(images.float().contiguous(), target.float().contiguous(), None)
 
@@ -73,9 +49,12 @@ def _errors(images: Tensor, target: Tensor, slopes: Tensor | None) -> Tensor:
     return errors
 
 
-class _WarpedErrors(torch.autograd.Function):
+class WarpedErrors(torch.autograd.Function):
+    """See ``kernels.warped_errors``; takes what ``kernels.checked`` gives."""
+
     @staticmethod
     def forward(ctx: Any, sources: Tensor, depth: Tensor, rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return warped images and errors."""
         batch, count, channels, height, width = sources.shape
         warped = torch.empty_like(sources)
         _launch(warp_kernel, sources, sources, depth, rows, warped, height, width, count, channels)
@@ -91,6 +70,7 @@ class _WarpedErrors(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, _: None, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient by depth and matrices."""
         sources, depth, rows, target, warped, slopes = ctx.saved_tensors
         batch, count, channels, height, width = sources.shape
         blocks = triton.cdiv(height * width, BLOCK)

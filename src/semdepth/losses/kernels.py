@@ -1,6 +1,7 @@
 """Kernels of our own for view synthesis: which there are, which is taken, and what all of them ask of their arguments.
 
-``cpu_kernels`` (Numba) and ``gpu_kernels`` (Triton) hold the same two functions, ``warped_errors`` and ``errors_of``.
+``cpu_kernels`` (Numba) and ``gpu_kernels`` (Triton) hold the same two things: the function ``errors_of`` and, with its gradient,
+the autograd function ``WarpedErrors``, which ``warped_errors`` here is the door to.
 """
 
 from __future__ import annotations
@@ -50,6 +51,36 @@ def kernels_for(kernels: Kernels, images: Tensor) -> ModuleType | None:
     return importlib.import_module(f"semdepth.losses.{'cpu' if kernels == 'numba' else 'gpu'}_kernels")
 
 
+def warped_errors(
+    kernels: ModuleType, sources: Tensor, depth: Tensor, intrinsics: Tensor, source_from_target: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the sources warped into the target, and their photometric errors; float32 all through.
+
+    Args:
+        kernels: of ``kernels_for``.
+        sources: (B, S, C, H, W) in [0, 1]; no gradient flows to them.
+        depth: (B, 1, H, W) of the target.
+        intrinsics: (B, 3, 3) of all cameras, in pixels of (H, W).
+        source_from_target: (B, S, 4, 4), translation in the unit of ``depth``.
+        target: (B, C, H, W) in [0, 1]; no gradient flows to it.
+
+    Returns:
+        (B, S, C, H, W) warped sources, to which no gradient flows, and (B, S, H, W) errors in [0, 1]; NaN where depth, intrinsics
+        or motion are not finite.
+
+    Raises:
+        ValueError: if a shape is wrong, or there are fewer than 2 × 2 pixels.
+    """
+    warped, errors = kernels.WarpedErrors.apply(*checked(sources, depth, intrinsics, source_from_target, target))
+    return warped, errors
+
+
+def require_image_size(height: int, width: int) -> None:
+    """Raise a ValueError for images that cannot be reflected at their border."""
+    if min(height, width) < 2:
+        raise ValueError(f"images: expected H and W of 2 or more, got {height} and {width}")
+
+
 def checked(
     sources: Tensor, depth: Tensor, intrinsics: Tensor, source_from_target: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -66,10 +97,11 @@ def checked(
         The same, and as the third (B, S, 3, 4) of ``geometry.warp.projection``.
 
     Raises:
-        ValueError: if a shape is wrong.
+        ValueError: if a shape is wrong, or there are fewer than 2 × 2 pixels.
     """
     require_shape("depth", depth, "B", 1, "H", "W")
     batch, _, height, width = depth.shape
+    require_image_size(height, width)
     require_shape("intrinsics", intrinsics, batch, 3, 3)
     require_shape("sources", sources, batch, "S", "C", height, width)
     require_shape("source_from_target", source_from_target, batch, sources.shape[1], 4, 4)

@@ -12,7 +12,7 @@ from torch import Tensor
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.geometry.warp import synthesise
 from semdepth.losses.fused import photometric_errors
-from semdepth.losses.kernels import Kernels, kernels_for
+from semdepth.losses.kernels import Kernels, kernels_for, warped_errors
 from semdepth.losses.motion import movable, moving_with_camera
 from semdepth.losses.photometric import TargetMoments, minimum_reprojection, ssim_moments
 from semdepth.losses.smoothness import smoothness
@@ -156,10 +156,7 @@ class Reference:
     def compare(self, depth: Tensor, source_from_target: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         """Return the warped sources (B, S, 3, H, W) and their errors (B, S, H, W)."""
         if self.programs is not None:
-            found: tuple[Tensor, Tensor] = self.programs.warped_errors(
-                self.sources, depth, intrinsics, source_from_target, self.target
-            )
-            return found
+            return warped_errors(self.programs, self.sources, depth, intrinsics, source_from_target, self.target)
         warped = [
             synthesise(self.sources[:, s], depth, intrinsics, source_from_target[:, s])
             for s in range(self.sources.shape[1])
