@@ -34,6 +34,7 @@ def test_threads_that_share_an_image_change_no_bit(threads, monkeypatch):
     alone = outcome()
     monkeypatch.setattr(cpu_kernels, "_FEWEST_ROWS", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert len(cpu_kernels.spans(68, cpu_kernels._FEWEST_ROWS)) == threads
     warped, errors, by_depth, by_motion = outcome()
     assert torch.equal(warped, alone[0])
     assert torch.equal(errors, alone[1])

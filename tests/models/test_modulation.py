@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from semdepth.models import modulation
 from semdepth.models.modulation import modulate, modulate_plainly
 
 NORMS = ("channels", "instance")
@@ -52,6 +53,20 @@ def test_a_prediction_in_bfloat16_is_rounded_once(norm, layout):
         found, exact = modulate(*inputs, norm), modulate_plainly(*(x.double() for x in inputs), norm)
     assert found.dtype == torch.bfloat16
     assert ((found - exact).abs() <= 2**-8 * exact.abs() + 1e-5).all()
+
+
+@pytest.mark.parametrize("threads", [2, 7])
+def test_threads_that_share_an_image_change_no_bit(threads, monkeypatch):
+    found = []
+    for number in (1, threads):
+        monkeypatch.setattr(modulation, "_FEWEST_ROWS", 1)
+        monkeypatch.setattr(torch, "get_num_threads", lambda number=number: number)
+        inputs = _inputs((6, 8), (3, 4), torch.float32)
+        modulated = modulate(*inputs, "channels")
+        modulated.square().sum().backward()
+        found.append((modulated.detach(), *(x.grad for x in inputs)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from semdepth.models import pooling
 from semdepth.models.pooling import pool
 
 POOLER = nn.MaxPool2d(3, 2, 1)
@@ -22,6 +23,20 @@ def test_values_and_gradients_are_torchs_to_the_last_bit(shape, dtype):
     gradient = torch.randn(plain.shape, dtype=dtype)
     ours.backward(gradient)
     plain.backward(gradient)
+    assert torch.equal(x.grad, y.grad)
+
+
+@pytest.mark.parametrize("threads", [2, 7])
+def test_threads_that_share_an_image_change_no_bit(threads, monkeypatch):
+    x, y = _image(2, 3, 10, 12), _image(2, 3, 10, 12)
+    monkeypatch.setattr(pooling, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(pooling, "_FEWEST_PLANES", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert len(pooling.spans(6, pooling._FEWEST_PLANES)) == min(threads, 6)
+    ours, plain = pool(POOLER, x), POOLER(y)
+    assert torch.equal(ours, plain)
+    ours.square().sum().backward()
+    plain.square().sum().backward()
     assert torch.equal(x.grad, y.grad)
 
 

@@ -37,7 +37,9 @@ def convolve_padded(
     Returns:
         (B, O, ·, ·), under autocast in its type. It can be differentiated once.
     """
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
+    learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    known = x.device.type in ("cpu", "cuda")  # not every torch knows autocast of other devices
+    if not learns or not known or torch.compiler.is_compiling():
         padded = F.pad(x, (1, 1, 1, 1), mode=mode)
         return F.conv_transpose2d(padded, weight, bias, 2, 3) if spread else F.conv2d(padded, weight, bias)
     convolved: Tensor = _ConvolvedPadded.apply(x, weight, bias, mode, _SPREADING if spread else _PLAIN)
