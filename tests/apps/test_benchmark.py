@@ -18,7 +18,7 @@ from semdepth.runtime import InputError
 
 from .test_bad_input import complaint
 
-ALL, NONE = "+ standing (all)", "prior alone"
+ALL, NONE = "+ thin (all)", "prior alone"
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_sampled_pairs_of_a_drawn_street_are_right_and_without_contact_are_not()
     depth = torch.where(labels[0] == BUILDING, road[40, 0], torch.where(labels[0] == CAR, road[69, 0], road))[
         None, None
     ]
-    config = replace(rule_sets(PairConfig())["+ standing (all)"], samples=1000)
+    config = replace(rule_sets(PairConfig())["+ thin (all)"], samples=1000)
     quality = {}
     for name, rules in (("all", config), ("no contact", replace(config, contact=False))):
         pairs = sample_pairs(labels, depth, config=rules, generator=torch.Generator().manual_seed(0))

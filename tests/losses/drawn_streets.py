@@ -21,6 +21,7 @@ BARE = replace(
     contact=False,
     standing=False,
     upright=False,
+    thin=False,
 )
 
 

@@ -134,6 +134,71 @@ def test_upright_pairs_do_not_jump_over_what_is_in_between() -> None:
     assert ((row < 45).all(0) | (row >= 50).all(0) | ((row >= 45) & (row < 50)).all(0)).all()
 
 
+def thin_pole(label: int = POLE, width: int = 2) -> torch.Tensor:
+    """A street front with something thin before it, foot to top at columns 100 and following."""
+    labels = blank(BUILDING)
+    labels[:, 20:90, 100 : 100 + width] = label
+    return labels
+
+
+def of(label: int, labels: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    return points[labels[0, points[:, 0], points[:, 1]] == label]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_thin_things_have_their_points_on_their_middle_line(width: int) -> None:
+    labels = thin_pole(width=width)
+    near, far, near_label, far_label = ordered(draw(labels), labels)
+    assert len(near) > 200
+    assert (near_label == POLE).all()
+    assert (far_label == BUILDING).all()
+    assert set(near[:, 1].tolist()) == {100 + (width - 1) // 2}
+    assert far[:, 1].min() < 99
+    assert far[:, 1].max() > 101
+    # Its ends are no middle: what is above the top pixel or below the last one is not the pole.
+    assert near[:, 0].min() >= 21
+    assert near[:, 0].max() <= 88
+    assert width > 2 or len(draw(labels, replace(PRIOR, thin=False))) == 0
+
+
+def test_what_is_wide_enough_keeps_its_distance_from_the_border() -> None:
+    labels = thin_pole(width=12)
+    with_and_without = [draw(labels, replace(PRIOR, thin=thin)) for thin in (True, False)]
+    assert len(with_and_without[0]) > 200
+    assert torch.equal(with_and_without[0].i, with_and_without[1].i)
+
+
+def test_only_thin_classes_are_met_on_middle_lines() -> None:
+    assert len(draw(thin_pole(CAR))) == 0  # a sliver of a car is a wrong label
+    assert len(draw(thin_pole(TRAIN_ID["traffic sign"]))) > 0
+
+
+def test_a_network_that_does_not_know_poles_leaves_them_their_pairs() -> None:
+    labels = thin_pole()
+    probabilities = torch.zeros(1, 19, HEIGHT, WIDTH)
+    probabilities[:, BUILDING] = 1  # all is building
+    pairs = draw(labels, probabilities=probabilities)
+    assert len(pairs) > 200
+    probabilities[:, [BUILDING, VEGETATION]] = probabilities[:, [VEGETATION, BUILDING]]
+    near, *_ = ordered(draw(labels, probabilities=probabilities), labels)
+    assert len(near) == 0  # the other point is still asked
+
+
+def test_a_thin_thing_is_equally_far_from_foot_to_top() -> None:
+    labels = thin_pole()
+    pairs = draw(labels)
+    equal = pairs.ordinal == 0
+    assert len(of(POLE, labels, pairs.i[equal])) == int(equal.sum()) > 100
+    assert (pairs.i[equal][:, 1] == pairs.j[equal][:, 1]).all()
+    assert (pairs.i[equal][:, 0] - pairs.j[equal][:, 0]).abs().max() > 40
+
+
+def test_unsure_labels_give_thin_things_no_pairs() -> None:
+    labels = thin_pole()
+    confidence = torch.where(labels == POLE, 0.7, 1.0)
+    assert len(draw(labels, confidence=confidence)) == 0
+
+
 def test_same_seed_same_pairs_and_other_seed_others() -> None:
     labels = car_on_road()
     first, again, other = draw(labels), draw(labels), draw(labels, seed=1)

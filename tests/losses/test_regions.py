@@ -2,7 +2,15 @@ import numpy as np
 import torch
 from drawn_streets import BUILDING, CAR, HEIGHT, WIDTH
 
-from semdepth.losses.regions import Points, border_edges, border_normals, connected_regions, upright_partners
+from semdepth.losses.regions import (
+    Borders,
+    Points,
+    border_edges,
+    border_normals,
+    connected_regions,
+    middle_points,
+    upright_partners,
+)
 
 
 def test_samples_follow_the_border_normal_on_a_slant() -> None:
@@ -55,6 +63,24 @@ def test_upright_partners_fill_their_run_and_no_more(generator: torch.Generator)
         mine = (image == b) & (row == r) & (column == c)
         assert (met.column[mine] == c).all()
         assert set(met.row[mine].tolist()) == set(range(first, last + 1))
+
+
+def test_middle_points_halve_the_run_that_begins_at_the_border(generator: torch.Generator) -> None:
+    labels = torch.randint(0, 2, (2, 5, 12), generator=generator, dtype=torch.uint8)
+    region, _ = connected_regions(labels)
+    image, *ends = border_edges(labels)
+    ends = torch.stack(ends, 1)
+    side = labels[image[:, None], ends[..., 0], ends[..., 1]].long()
+    middle, width = middle_points(region, Borders(image, ends, torch.zeros(len(image), 2), side))
+    for n, k in np.ndindex(len(image), 2):
+        b, r, c = int(image[n]), *ends[n, k].tolist()
+        first = last = c
+        while first > 0 and labels[b, r, first - 1] == labels[b, r, c]:
+            first -= 1
+        while last < 11 and labels[b, r, last + 1] == labels[b, r, c]:
+            last += 1
+        assert (int(middle.row[n, k]), int(middle.column[n, k])) == (r, (first + last) // 2)
+        assert int(width[n, k]) == last - first + 1
 
 
 def test_points_read_a_map_in_any_layout(generator: torch.Generator) -> None:

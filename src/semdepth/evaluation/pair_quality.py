@@ -78,18 +78,11 @@ def rule_sets(config: PairConfig, agreement: bool = False) -> dict[str, PairConf
         config: distances, numbers and thresholds.
         agreement: end with rule 4, for which there are class probabilities of a network.
     """
-    switches = ("uniform_neighbourhood", "minimum_area", "confidence", "contact", "standing")
+    rules = ("contact", "uniform_neighbourhood", "minimum_area", "confidence", "standing", "thin")
+    names = ("prior alone", "+ contact", "+ neighbourhood", "+ area", "+ confidence", "+ standing", "+ thin (all)")
     base = replace(config, prediction_decides=False, agreement=False)
-    steps = {
-        "prior alone": (),
-        "+ contact": ("contact",),
-        "+ neighbourhood": ("contact", "uniform_neighbourhood"),
-        "+ area": ("contact", "uniform_neighbourhood", "minimum_area"),
-        "+ confidence": ("contact", "uniform_neighbourhood", "minimum_area", "confidence"),
-        "+ standing (all)": switches,
-    }
-    sets = {name: replace(base, **{s: s in chosen for s in switches}) for name, chosen in steps.items()}
-    return sets | ({"+ agreement": replace(sets["+ standing (all)"], agreement=True)} if agreement else {})
+    sets = {name: replace(base, **{rule: k < n for k, rule in enumerate(rules)}) for n, name in enumerate(names)}
+    return sets | ({"+ agreement": replace(sets[names[-1]], agreement=True)} if agreement else {})
 
 
 def judge_pairs(

@@ -37,6 +37,19 @@ def is_uniform(points: Points, labels: Tensor) -> Tensor:
     return uniform
 
 
+def is_upright(points: Points, labels: Tensor) -> Tensor:
+    """Tell which points, and the pixels straight above and below, carry the label of the point's side: (N, K) bool.
+
+    Rule 1 on the middle line of what is too thin for 3×3 pixels of one label.
+    """
+    height = labels.shape[1]
+    upright = torch.ones_like(points.inside)
+    for down in (-1, 0, 1):
+        row = (points.row + down).clamp(0, height - 1)
+        upright &= labels[points.image, row, points.column] == points.side
+    return upright
+
+
 def is_contact(ends: Points) -> Tensor:
     """Tell where one point is ground, the other an occluder, and the ground is lower in the image (rule 5)."""
     ground, occluder = (among(ends.side, group) for group in (GROUND, OCCLUDER))

@@ -10,19 +10,20 @@ The geometry of a pair (four points along the normal of a border) follows struct
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from semdepth.labels import IGNORE, OCCLUDER
-from semdepth.losses.pair_rules import among, is_contact, is_out_of_order, is_uniform, order_by_class
+from semdepth.labels import IGNORE, OCCLUDER, THIN
+from semdepth.losses.pair_rules import among, is_contact, is_out_of_order, is_uniform, is_upright, order_by_class
 from semdepth.losses.regions import (
     Borders,
     Points,
     border_edges,
     border_normals,
     connected_regions,
+    middle_points,
     place_points,
     upright_partners,
 )
@@ -71,6 +72,10 @@ class PairConfig:
     upright: bool = True
     """Things stand upright: a point at the border of one is as far as another straight above or below it on the same
     thing, however far into it. Without this nothing says how far the inside of a large thing is."""
+    thin: bool = True
+    """A pole, sign or light too narrow for ``tolerance`` has its point on its middle line, in the border's row. There rule 1
+    asks for the label above and below only, and rule 4 is not asked: a network that sees thin things a pixel or two wide
+    hardly ever names them, so they would have no pairs at all."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -147,7 +152,10 @@ def sample_pairs(
     before, behind = draws[:, :2].sort(1).values, draws[:, 2:4].sort(1).values
     offsets = torch.cat([-near - (far - near) * before.flip(1), near + (far - near) * behind], 1)
     points = place_points(labels, borders, borders.side[:, [0, 0, 1, 1]], offsets)
-    sound = points.inside & points.at(large) & _sound(points, labels, probabilities, confidence, config)
+    thin = torch.zeros_like(points.inside)
+    if config.thin:
+        points, thin = _onto_middle_lines(points, borders, region, near)
+    sound = points.inside & points.at(large) & _sound(points, thin, labels, probabilities, confidence, config)
 
     prior = order_by_class(borders.side)
     order, has_prior = prior, prior != 0
@@ -166,7 +174,7 @@ def sample_pairs(
         kept.append((a, b, equal, *equal_by_prior))
     if config.upright:
         partners = upright_partners(region, points.pick(1, 2), draws[:, 4:])
-        equal = sound[:, 1:3] & _sound(partners, labels, probabilities, confidence, config) & solid
+        equal = sound[:, 1:3] & _sound(partners, thin[:, 1:3], labels, probabilities, confidence, config) & solid
         kept += [(k + 1, k + 4, equal[:, k], *equal_by_prior) for k in (0, 1)]
         points = points.beside(partners)
     return _collect(points, kept)
@@ -220,20 +228,40 @@ def _draw_borders(
     place = (start + chosen).flatten()
     edges = (image[place], first[place], second[place])
     normal = border_normals(labels, edges, radius=max(2, round(3 * scale)))
-    return Borders(edges[0], (edges[1] + edges[2]) / 2, normal, side[place]), draws[..., 1:].flatten(0, 1)
+    return Borders(edges[0], torch.stack(edges[1:], 1), normal, side[place]), draws[..., 1:].flatten(0, 1)
+
+
+def _onto_middle_lines(points: Points, borders: Borders, region: Tensor, near: float) -> tuple[Points, Tensor]:
+    """Move the points b and c of what is narrower than twice ``near`` and a pixel onto its middle line.
+
+    Returns:
+        All K points, and which of them have been moved, (N, K) bool.
+    """
+    middle, width = middle_points(region, borders)
+    thin = torch.zeros_like(points.inside)
+    thin[:, 1:3] = among(borders.side, THIN) & (width < 2 * near + 1)
+    row, column, inside = points.row.clone(), points.column.clone(), points.inside | thin
+    row[:, 1:3] = torch.where(thin[:, 1:3], middle.row, row[:, 1:3])
+    column[:, 1:3] = torch.where(thin[:, 1:3], middle.column, column[:, 1:3])
+    return replace(points, row=row, column=column, inside=inside), thin
 
 
 def _sound(
-    points: Points, labels: Tensor, probabilities: Tensor | None, confidence: Tensor | None, config: PairConfig
+    points: Points,
+    thin: Tensor,
+    labels: Tensor,
+    probabilities: Tensor | None,
+    confidence: Tensor | None,
+    config: PairConfig,
 ) -> Tensor:
-    """Apply the rules that look at single points (1, 3 and 4): (N, 4) bool."""
+    """Apply the rules that look at single points (1, 3 and 4), milder ones on middle lines (``thin``): (N, K) bool."""
     sound = torch.ones_like(points.inside)
     if config.uniform_neighbourhood:
-        sound &= is_uniform(points, labels)
+        sound &= torch.where(thin, is_upright(points, labels), is_uniform(points, labels))
     if config.confidence and confidence is not None:
         sound &= points.at(confidence) >= config.least_confidence
     if config.agreement and probabilities is not None:
-        sound &= points.at(probabilities.detach().movedim(1, 3)).argmax(2) == points.side
+        sound &= thin | (points.at(probabilities.detach().movedim(1, 3)).argmax(2) == points.side)
     return sound
 
 

@@ -18,8 +18,8 @@ class Borders:
 
     image: Tensor
     """(N,) int64, the image in the batch."""
-    middle: Tensor
-    """(N, 2) float, row and column, half way between two pixels."""
+    ends: Tensor
+    """(N, 2, 2) int64, row and column of the neighbouring pixels of sides 1 and 2."""
     normal: Tensor
     """(N, 2) float unit vectors, row and column, from side 1 to side 2."""
     side: Tensor
@@ -27,7 +27,12 @@ class Borders:
 
     def only(self, chosen: Tensor) -> Borders:
         """Return the points where ``chosen`` (N,) is true."""
-        return Borders(self.image[chosen], self.middle[chosen], self.normal[chosen], self.side[chosen])
+        return Borders(self.image[chosen], self.ends[chosen], self.normal[chosen], self.side[chosen])
+
+    @property
+    def middle(self) -> Tensor:
+        """(N, 2) float, row and column, half way between the two pixels."""
+        return self.ends.sum(1) / 2
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,17 @@ def connected_regions(labels: Tensor) -> tuple[Tensor, Tensor]:
     return root[run], area
 
 
+def run_ends(region: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Return for each pixel the first and the last place of its own region's run along a dimension, (B, H, W) int64 each."""
+    region = region.movedim(dim, 1)
+    place = torch.arange(region.shape[1], device=region.device)[None, :, None]
+    changes = region[:, 1:] != region[:, :-1]
+    first, last = torch.zeros_like(region), torch.full_like(region, region.shape[1] - 1)
+    first[:, 1:] = torch.where(changes, place[:, 1:], 0)
+    last[:, :-1] = torch.where(changes, place[:, :-1], region.shape[1] - 1)
+    return first.cummax(1).values.movedim(1, dim), last.flip(1).cummin(1).values.flip(1).movedim(1, dim)
+
+
 def upright_partners(region: Tensor, points: Points, draw: Tensor) -> Points:
     """Draw for each point another one straight above or below it, with nothing but its own region between them.
 
@@ -104,15 +120,25 @@ def upright_partners(region: Tensor, points: Points, draw: Tensor) -> Points:
         points: (N, K) points.
         draw: (N, K) in [0, 1).
     """
-    rows = torch.arange(region.shape[1], device=region.device)[None, :, None]
-    changes = region[:, 1:] != region[:, :-1]
-    first, last = torch.zeros_like(region), torch.full_like(region, region.shape[1] - 1)
-    first[:, 1:] = torch.where(changes, rows[:, 1:], 0)
-    last[:, :-1] = torch.where(changes, rows[:, :-1], region.shape[1] - 1)
-    top = points.at(first.cummax(1).values)
-    bottom = points.at(last.flip(1).cummin(1).values.flip(1))
+    top, bottom = (points.at(end) for end in run_ends(region, 1))
     row = torch.minimum(top + (draw * (bottom - top + 1)).long(), bottom)
     return Points(points.image, row, points.column, points.side, points.inside)
+
+
+def middle_points(region: Tensor, borders: Borders) -> tuple[Points, Tensor]:
+    """Return for both sides of each border point the middle of the run, along the row, that begins there, and its width.
+
+    Args:
+        region: (B, H, W) of ``connected_regions``.
+        borders: N border points.
+
+    Returns:
+        (N, 2) points, and (N, 2) int64 the runs' widths in pixels.
+    """
+    row, column = borders.ends.unbind(2)
+    at = Points(borders.image[:, None], row, column, borders.side, torch.ones_like(row, dtype=torch.bool))
+    first, last = (at.at(end) for end in run_ends(region, 2))
+    return Points(at.image, row, (first + last) // 2, at.side, at.inside), last - first + 1
 
 
 def border_edges(labels: Tensor) -> Edges:

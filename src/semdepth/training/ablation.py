@@ -11,7 +11,7 @@ Variant = Literal[
     "full-clean-labels", "full-robust", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
 ]  # fmt: skip
 BASELINE: Variant = "depth-only"
-RULES = ("uniform_neighbourhood", "minimum_area", "confidence", "agreement", "contact", "standing", "upright")
+RULES = ("uniform_neighbourhood", "minimum_area", "confidence", "agreement", "contact", "standing", "upright", "thin")
 
 _T = TypeVar("_T")
 _Options = dict[str, Any]
