@@ -18,9 +18,11 @@ _Options = dict[str, Any]
 
 
 def _ranking(robust: bool, uncertainty: bool) -> _Options:
-    rules: _Options = {f"objective.ranking_loss.pairs.{rule}": robust for rule in RULES}
-    plain: _Options = {} if robust else {"objective.ranking_loss.sky_yields": False}
-    return rules | plain | {"objective.ranking_loss.uncertainty": uncertainty}
+    """Robust: the rules are the recipe's own; else all of ours are off."""
+    off = [] if robust else [*(f"pairs.{rule}" for rule in RULES), "sky_yields"]
+    return {f"objective.ranking_loss.{switch}": False for switch in off} | {
+        "objective.ranking_loss.uncertainty": uncertainty
+    }
 
 
 def _network(fusion: str) -> _Options:
