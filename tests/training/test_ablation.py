@@ -29,6 +29,8 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
     assert (plain.sky_yields, robust.sky_yields, weighted.sky_yields) == (False, True, True)
     pushed = override(RECIPE, {"objective.ranking_loss.sky_yields": False})  # what the recipe says holds
     assert not override(pushed, VARIANTS["full"]).objective.ranking_loss.sky_yields
+    poles_left_out = override(RECIPE, {"objective.ranking_loss.pairs.thin": False})
+    assert override(poles_left_out, VARIANTS["full"]).objective.ranking_loss.pairs == PairConfig(thin=False)
 
 
 def test_variants_beyond_the_paper_are_the_full_method_but_for_one_thing() -> None:
