@@ -40,7 +40,7 @@ def test_commands_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     Path("recipes").symlink_to(recipes)
     Image.new("RGB", (100, 60), "grey").save("photo.jpg")
-    for out in ("worlds/demo/train", "worlds/demo/val"):
+    for out in ("worlds/demo/train", "worlds/demo/val", "worlds/demo/test"):
         assert main(["synthesise", out, *SMALLER["synthesise"]]) == 0
     Path("DIR").symlink_to(Path("worlds/demo/train").resolve())
     frames = sorted(Path("DIR").glob("*/*_sync/image_02/data/*.png"))
