@@ -10,7 +10,7 @@ The geometry of a pair (four points along the normal of a border) follows struct
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from semdepth.losses.regions import (
     border_edges,
     border_normals,
     connected_regions,
-    middle_points,
+    onto_middle_lines,
     place_points,
     upright_partners,
 )
@@ -154,7 +154,7 @@ def sample_pairs(
     points = place_points(labels, borders, borders.side[:, [0, 0, 1, 1]], offsets)
     thin = torch.zeros_like(points.inside)
     if config.thin:
-        points, thin = _onto_middle_lines(points, borders, region, near)
+        points, thin = onto_middle_lines(points, borders, region, among(borders.side, THIN), 2 * near + 1)
     sound = points.inside & points.at(large) & _sound(points, thin, labels, probabilities, confidence, config)
 
     prior = order_by_class(borders.side)
@@ -229,21 +229,6 @@ def _draw_borders(
     edges = (image[place], first[place], second[place])
     normal = border_normals(labels, edges, radius=max(2, round(3 * scale)))
     return Borders(edges[0], torch.stack(edges[1:], 1), normal, side[place]), draws[..., 1:].flatten(0, 1)
-
-
-def _onto_middle_lines(points: Points, borders: Borders, region: Tensor, near: float) -> tuple[Points, Tensor]:
-    """Move the points b and c of what is narrower than twice ``near`` and a pixel onto its middle line.
-
-    Returns:
-        All K points, and which of them have been moved, (N, K) bool.
-    """
-    middle, width = middle_points(region, borders)
-    thin = torch.zeros_like(points.inside)
-    thin[:, 1:3] = among(borders.side, THIN) & (width < 2 * near + 1)
-    row, column, inside = points.row.clone(), points.column.clone(), points.inside | thin
-    row[:, 1:3] = torch.where(thin[:, 1:3], middle.row, row[:, 1:3])
-    column[:, 1:3] = torch.where(thin[:, 1:3], middle.column, column[:, 1:3])
-    return replace(points, row=row, column=column, inside=inside), thin
 
 
 def _sound(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -139,6 +139,30 @@ def middle_points(region: Tensor, borders: Borders) -> tuple[Points, Tensor]:
     at = Points(borders.image[:, None], row, column, borders.side, torch.ones_like(row, dtype=torch.bool))
     first, last = (at.at(end) for end in run_ends(region, 2))
     return Points(at.image, row, (first + last) // 2, at.side, at.inside), last - first + 1
+
+
+def onto_middle_lines(
+    points: Points, borders: Borders, region: Tensor, chosen: Tensor, too_wide: float
+) -> tuple[Points, Tensor]:
+    """Move the points b and c (of a, b, c, d) of narrow things onto their middle lines.
+
+    Args:
+        points: (N, 4) points along the normals of the border points.
+        borders: N border points.
+        region: (B, H, W) of ``connected_regions``.
+        chosen: (N, 2) bool, the sides on which it may be done.
+        too_wide: pixels; a run as wide as this keeps its points.
+
+    Returns:
+        All points, and which of them have been moved, (N, 4) bool.
+    """
+    middle, width = middle_points(region, borders)
+    moved = torch.zeros_like(points.inside)
+    moved[:, 1:3] = chosen & (width < too_wide)
+    row, column, inside = points.row.clone(), points.column.clone(), points.inside | moved
+    row[:, 1:3] = torch.where(moved[:, 1:3], middle.row, row[:, 1:3])
+    column[:, 1:3] = torch.where(moved[:, 1:3], middle.column, column[:, 1:3])
+    return replace(points, row=row, column=column, inside=inside), moved
 
 
 def border_edges(labels: Tensor) -> Edges:
