@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from warped_scenes import scene
 
@@ -68,15 +68,26 @@ def outcome(path, dtype, sources, target, depth, intrinsics, poses):
     return warped.detach(), errors.detach(), depth.grad, poses.grad
 
 
+def otherwise_rounded(given, seed):
+    """Return the same inputs, each number off by at most what rounding to single precision takes off."""
+    generator = torch.Generator().manual_seed(seed)
+    ulps = [2 * torch.rand(x.shape, generator=generator, dtype=torch.float64) - 1 for x in given]
+    return [x.double() * (1 + 2**-24 * ulp) for x, ulp in zip(given, ulps, strict=True)]
+
+
 def assert_as_exact_as_single_precision(kernels, *given):
-    exact, single = outcome(plain, torch.float64, *given), outcome(plain, torch.float32, *given)
+    """Hold the kernels against what single precision makes of the plain path: in five roundings, since one may be lucky."""
+    exact = outcome(plain, torch.float64, *given)
+    singles = [outcome(plain, torch.float32, *otherwise_rounded(given, seed)) for seed in range(4)]
+    singles.append(outcome(plain, torch.float32, *given))
     found = outcome(kernels.warped_errors, torch.float32, *given)
-    for name, e, s, f in zip(("warped", "errors", "by depth", "by pose"), exact, single, found, strict=True):
-        of_plain, of_kernels = (float((x.double() - e).abs().max()) for x in (s, f))
-        assert of_kernels <= 4 * of_plain + 2e-6 * float(e.abs().max()), (name, of_kernels, of_plain)
+    for name, e, f, *roundings in zip(("warped", "errors", "by depth", "by pose"), exact, found, *singles, strict=True):
+        of_kernels, *of_plain = (float((x.double() - e).abs().max()) for x in (f, *roundings))
+        assert of_kernels <= 4 * max(of_plain) + 2e-6 * float(e.abs().max()), (name, of_kernels, of_plain)
 
 
 @given(st.integers(0, 10_000), st.integers(2, 9), st.integers(2, 12))
+@example(10_000, 5, 4)  # single precision as it comes is lucky here: other roundings are twice as far off
 @settings(max_examples=8, deadline=None)
 def test_same_images_errors_and_gradients_as_the_plain_path(kernels, seed, height, width):
     assert_as_exact_as_single_precision(kernels, *scene(seed, (height, width)))
