@@ -33,6 +33,14 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
     assert override(poles_left_out, VARIANTS["full"]).objective.ranking_loss.pairs == PairConfig(thin=False)
 
 
+def test_without_fusion_tasks_are_balanced_by_gradient_with_it_as_the_recipe_says() -> None:
+    recipe = override(RECIPE, {"objective.balance.method": "learnt"})
+    methods = {name: override(recipe, VARIANTS[name]).objective.balance.method for name in PAPER}
+    apart = {"two-branch", "ranking-plain", "ranking-robust", "ranking"}
+    assert {name for name, method in methods.items() if method == "gradient"} == apart
+    assert {name for name, method in methods.items() if method == "learnt"} == set(PAPER) - apart - {"depth-only"}
+
+
 def test_variants_beyond_the_paper_are_the_full_method_but_for_one_thing() -> None:
     full = override(RECIPE, VARIANTS["full"])
     assert override(RECIPE, VARIANTS["balance-gradient"]) == full  # the recipe's own balance

@@ -34,16 +34,17 @@ def _balance(method: str) -> _Options:
 
 
 _NO_RANKING: _Options = {"objective.ranking": 0.0}
+_TWO_BRANCHES = _network("none") | _balance("gradient")  # learnt weights pay with fusion, and cost 5 % without it
 _FULL = _network("ssfa") | _ranking(robust=True, uncertainty=True)
 
 VARIANTS: dict[Variant, _Options] = {
     "depth-only": _network("depth-only") | _NO_RANKING | _balance("fixed"),  # one task: nothing to balance
-    "two-branch": _network("none") | _NO_RANKING,
+    "two-branch": _TWO_BRANCHES | _NO_RANKING,
     "concat": _network("concat") | _NO_RANKING,
     "ssfa": _network("ssfa") | _NO_RANKING,
-    "ranking-plain": _network("none") | _ranking(robust=False, uncertainty=False),
-    "ranking-robust": _network("none") | _ranking(robust=True, uncertainty=False),
-    "ranking": _network("none") | _ranking(robust=True, uncertainty=True),
+    "ranking-plain": _TWO_BRANCHES | _ranking(robust=False, uncertainty=False),
+    "ranking-robust": _TWO_BRANCHES | _ranking(robust=True, uncertainty=False),
+    "ranking": _TWO_BRANCHES | _ranking(robust=True, uncertainty=True),
     "full": _FULL,
     "full-clean-labels": _FULL | {"data.labels": "exact"},
     "full-robust": _network("ssfa") | _ranking(robust=True, uncertainty=False),
@@ -54,6 +55,9 @@ VARIANTS: dict[Variant, _Options] = {
     "balance-learnt": _FULL | _balance("learnt"),
 }
 """Variant → what it changes in the recipe. All else, the weight of the ranking loss included, is the recipe's own.
+
+Each is balanced as it is best: variants with fusion as the recipe says, those without by gradient
+(``docs/experiments.md``).
 
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
