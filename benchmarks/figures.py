@@ -1,8 +1,8 @@
 """Make the documentation's figures, from rendered worlds alone.
 
-python benchmarks/figures.py [--weights RUN] [--out docs/figures]
+python benchmarks/figures.py [--weights RUN] [--cloud cloud.ply] [--out docs/figures]
 
-Without weights, all figures but prediction.jpg. Half a minute on one core.
+Without weights, all figures but prediction.jpg, without a cloud all but drive.jpg. Half a minute on one core.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
+import trimesh
 from PIL import Image, ImageDraw, ImageFont
 
 from semdepth import visualise
@@ -37,6 +38,7 @@ def main() -> None:
     """Render one frame of one world, and make the figures of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", help="a run folder or a weights file, for prediction.jpg")
+    parser.add_argument("--cloud", type=Path, help="a cloud that semdepth odometry wrote, for drive.jpg")
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     parser.add_argument("--world", type=int, default=WORLD)
     options = parser.parse_args()
@@ -52,6 +54,10 @@ def main() -> None:
     if options.weights:
         pixels = image_of(drive)
         save(panel_of(pixels, load(options.weights, "cpu").predict(pixels)), out / "prediction.jpg", width=1000)
+    if options.cloud:
+        found = trimesh.load(options.cloud)
+        cloud = PointCloud(np.asarray(found.vertices, np.float32), np.asarray(found.colors)[:, :3])
+        save(seen_from_above(cloud, size=(380, 1000), eye=(-7.0, -9.0, -8.0)), out / "drive.jpg")
     for path in sorted(out.iterdir()):
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
@@ -107,11 +113,13 @@ def smear(depth: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.where(depth > 0, 1 / np.maximum(soft, 1e-6), 0).astype(np.float32)
 
 
-def seen_from_above(cloud: PointCloud, size: tuple[int, int] = (215, 860)) -> Picture:
+def seen_from_above(
+    cloud: PointCloud, size: tuple[int, int] = (215, 860), eye: tuple[float, float, float] = (-3.5, -5.0, -3.0)
+) -> Picture:
     """Draw points as a camera sees them that stands behind, above and to the left of the one that took the picture."""
     height, width = size
     pitch, yaw = np.radians(21), np.radians(12)
-    moved = cloud.points - np.array((-3.5, -5.0, -3.0))
+    moved = cloud.points - np.array(eye)
     around_y = np.array(((np.cos(yaw), 0, -np.sin(yaw)), (0, 1, 0), (np.sin(yaw), 0, np.cos(yaw))))
     around_x = np.array(((1, 0, 0), (0, np.cos(pitch), -np.sin(pitch)), (0, np.sin(pitch), np.cos(pitch))))
     x, y, z = (moved @ around_y.T @ around_x.T).T

@@ -3,10 +3,13 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import trimesh
 from PIL import Image
 
 from semdepth.apps.cli import main
@@ -14,7 +17,7 @@ from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.scale import NETWORK, TRUTH
 from semdepth.inference.cameras import Cameras
 from semdepth.models.network import NetworkConfig, build_depth_network
-from semdepth.models.weights import load_depth_network, save_weights
+from semdepth.models.weights import load_depth_network, load_pose_network, save_weights
 from semdepth.structures import Prediction
 
 from .test_bad_input import complaint
@@ -61,6 +64,48 @@ def test_a_folder_without_poses_gives_the_path_only(run: Path, drive: Path, tmp_
         "trajectory.txt", "trajectory.png", "odometry.json", "odometry.md",
     }  # fmt: skip
     assert json.loads((tmp_path / "odometry.json").read_text())["errors"] is None
+
+
+@pytest.fixture
+def road_everywhere(run: Path, tmp_path: Path) -> Path:
+    """Weights that start at the ground profile and take all they see for road; the pose network is the run's."""
+    network, header = load_depth_network(run / "weights.safetensors")
+    network = build_depth_network(replace(network.config, fusion="none"))
+    bias = network.class_heads[0].conv.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias[0] = 100.0
+    save_weights(tmp_path / "road.safetensors", network, load_pose_network(run / "weights.safetensors"), header.extra)
+    return tmp_path / "road.safetensors"
+
+
+def test_the_cloud_of_a_drive(road_everywhere: Path, drive: Path, tmp_path: Path, capsys: CaptureText) -> None:
+    command = ["odometry", str(road_everywhere), str(drive / "image_02/data"), "--cloud=2"]
+    paths, clouds = {}, {}
+    for unit, height in (("up to scale", []), ("metres", ["--camera-height=1.65"])):
+        out = tmp_path / unit
+        assert main([*command, *height, f"--out={out}"]) == 0
+        about = json.loads((out / "odometry.json").read_text())["about"]
+        said = capsys.readouterr().out
+        assert about["unit"] == unit
+        assert f"{about['length']:.4g} long ({unit})" in said
+        assert "with cloud.ply" in said
+        paths[unit], clouds[unit] = np.loadtxt(out / "trajectory.txt"), trimesh.load(out / "cloud.ply").vertices
+    scale = np.median(clouds["metres"] / clouds["up to scale"])
+    assert scale > 1.1
+    np.testing.assert_allclose(clouds["metres"], clouds["up to scale"] * scale, rtol=1e-4)
+    np.testing.assert_allclose(paths["metres"][:, 3::4], paths["up to scale"][:, 3::4] * scale, rtol=1e-4, atol=1e-9)
+
+
+def test_a_cloud_of_bad_input(run: Path, drive: Path, tmp_path: Path, capsys: CaptureText) -> None:
+    command = ["odometry", str(run), str(drive / "image_02/data"), f"--out={tmp_path / 'out'}"]
+    assert "depth-only" in complaint([*command, "--cloud=1", "--camera-height=1.65"], capsys)
+    assert "every so-many-th" in complaint([*command, "--cloud=-1"], capsys)
+    assert "give --cloud" in complaint([*command, "--camera-height=1.65"], capsys)
+    assert "metres above the road" in complaint([*command, "--cloud=1", "--camera-height=0"], capsys)
+    assert "not both" in complaint([*command, "--cloud=1", "--fov-deg=60", "--intrinsics=[9,9,4,4]"], capsys)
+    assert "outside the image" in complaint([*command, "--cloud=1", "--intrinsics=[9,9,4000,4]"], capsys)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_camera_that_stands_still_is_not_judged(run: Path, drive: Path, tmp_path: Path) -> None:

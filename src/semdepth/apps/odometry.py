@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from semdepth.apps.benchmark_record import made_by
 from semdepth.apps.evaluate import require_writable
+from semdepth.apps.odometry_cloud import CLOUD, open_surveyor, survey
 from semdepth.data.sequences import FrameSequence, open_sequences
 from semdepth.evaluation.odometry import (
     KITTI_LENGTHS,
@@ -21,6 +22,7 @@ from semdepth.evaluation.odometry import (
     check_lengths,
     judge_trajectory,
     straight_ahead,
+    travelled,
 )
 from semdepth.evaluation.report import markdown_table, plain, write_text
 from semdepth.evaluation.trajectory_files import kitti_lines, plot_paths, tum_lines
@@ -36,7 +38,9 @@ Judged = dict[str, OdometryErrors]
 
 def odometry(
     run: Path, sequence: Path, sequences: tuple[str, ...] = (), camera: int = 2, poses: Path | None = None,
-    lengths: tuple[float, ...] = KITTI_LENGTHS, out: Path = Path("odometry"), device: str = "auto",
+    lengths: tuple[float, ...] = KITTI_LENGTHS, cloud: int = 0, camera_height: float | None = None,
+    intrinsics: tuple[float, float, float, float] | None = None, fov_deg: float | None = None,
+    out: Path = Path("odometry"), device: str = "auto",
 ) -> None:  # fmt: skip
     """Write the path of the camera through a sequence, and judge it where the true path is known.
 
@@ -49,6 +53,9 @@ def odometry(
     frame), KITTI's segment errors (over the lengths that fit into the sequence), and the 5-frame snippets of Zhou 2017;
     beside them those of a path straight ahead at constant speed, which never looks at an image.
 
+    With a cloud, cloud.ply holds what the frames show, each where the camera was: the nearer half of every frame, without
+    the sky and without what can move (extra points). With the camera's height, both it and the path are in metres.
+
     Args:
         run: A run folder (its best weights) or a .safetensors file with a pose network.
         sequence: A KITTI odometry root, a folder of consecutive frames, or of such folders, as prepare writes.
@@ -56,31 +63,48 @@ def odometry(
         camera: KITTI odometry: 0, 1 grey; 2, 3 colour.
         poses: A folder's true poses, 12 numbers a line, one line an image; KITTI odometry brings its own.
         lengths: Metres of the segments, e.g. '[10,20]' for a short sequence; the default is KITTI's.
+        cloud: Also write the points of every so-many-th frame in one cloud; 0: none.
+        camera_height: With a cloud: metres of the camera above the road; the weights must have learnt labels.
+        intrinsics: With a cloud: fx, fy, cx, cy in pixels of the images; none: what the weights know.
+        fov_deg: With a cloud: horizontal field of view in degrees, in place of intrinsics.
         out: The folder that receives the files.
         device: auto, cpu, cuda, mps.
 
     Examples:
         semdepth odometry RUN DIR --sequences '["09","10"]'                 # KITTI odometry's root
         semdepth odometry RUN prepared/clip --out path                      # your own video: nothing to judge it by
+        semdepth odometry RUN prepared/clip --cloud 2 --camera-height 1.2   # and its street as one cloud, in metres
         semdepth odometry RUN FRAMES --poses poses.txt --lengths '[10,20]'  # a short drive, its path known
     """
     check_lengths(lengths)
+    if cloud < 0:
+        raise InputError(f"cloud {cloud}: take every so-many-th frame, 1 for all; 0: no cloud")
+    if not cloud and (camera_height, intrinsics, fov_deg) != (None, None, None):
+        raise InputError("camera_height, intrinsics and fov_deg serve the cloud: give --cloud, e.g. 2")
     found = open_sequences(sequence, sequences=sequences, camera=camera, poses=poses)
     for item in found:
         if len(item.images) < 2:
             raise InputError(f"{item.images[0]}: is the only frame of {item.name}; a path needs at least two")
     predictor, weights = load_motion(run, device), find_weights(run)
+    surveyor = open_surveyor(run, found, device, camera_height, intrinsics, fov_deg) if cloud else None
     out, console = require_writable(out), Console()
     for item in found:
         folder = out / item.name if len(found) > 1 else out
         path = predict_path(predictor, item)
-        about = {"weights": str(weights), "sequence": str(sequence), "name": item.name, "frames": len(path)} | made_by()
+        unit = "up to scale"
+        if surveyor is not None:
+            path, unit = survey(surveyor, folder, item, path, cloud)
+        about = {"weights": str(weights), "sequence": str(sequence), "name": item.name, "frames": len(path)}
+        length = float(travelled(path)[-1])
+        about |= {"length": length, "unit": unit} | made_by()
         write_path(folder, item, path)
-        errors = judge_path(folder, item, path, lengths)
+        errors = judge_path(folder, item, path, lengths, unit)
         write_figures(folder, errors, about)
         if errors:
             console.print(figures_table(errors), highlight=False, soft_wrap=True)
-        console.print(f"{item.name}, {len(path)} frames: {folder}", highlight=False, soft_wrap=True)
+        also = "" if surveyor is None else f", with {CLOUD}"
+        said = f"{item.name}, {len(path)} frames, {length:.4g} long ({unit}): {folder}{also}"
+        console.print(said, highlight=False, soft_wrap=True)
 
 
 def predict_path(predictor: MotionPredictor, sequence: FrameSequence) -> Poses:
@@ -105,7 +129,7 @@ def write_path(folder: Path, sequence: FrameSequence, path: Poses) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --out") from None
 
 
-def judge_path(folder: Path, sequence: FrameSequence, path: Poses, lengths: tuple[float, ...]) -> Judged:
+def judge_path(folder: Path, sequence: FrameSequence, path: Poses, lengths: tuple[float, ...], unit: str) -> Judged:
     """Judge the path beside the straight one, and draw it; nothing is judged where there is no true path, or none to go by."""
     errors: Judged = {}
     truth, drawn = sequence.world_from_camera, path
@@ -116,7 +140,7 @@ def judge_path(folder: Path, sequence: FrameSequence, path: Poses, lengths: tupl
         except InputError as error:
             logger.warning("%s: not judged: %s", sequence.name, error)
     if truth is None or not errors:
-        plot_paths({PREDICTED: path}, folder / "trajectory.png", "up to scale")
+        plot_paths({PREDICTED: path}, folder / "trajectory.png", unit)
     else:
         plot_paths({"ground truth": truth, f"{PREDICTED}, aligned": drawn}, folder / "trajectory.png")
     return errors
@@ -129,7 +153,7 @@ def write_figures(folder: Path, errors: Judged, about: dict[str, Any]) -> None:
         InputError: if the folder cannot be written.
     """
     sections = ["# Odometry", "\n".join(f"- {key}: {value}" for key, value in about.items())]
-    sections.append(figures_table(errors) if errors else "Not judged: the path only, up to scale.")
+    sections.append(figures_table(errors) if errors else "Not judged: the path only.")
     whole = {"about": about, "errors": {name: plain(asdict(value)) for name, value in errors.items()} or None}
     try:
         write_text(folder / "odometry.md", "\n\n".join(sections) + "\n\n![The path from above](trajectory.png)\n")

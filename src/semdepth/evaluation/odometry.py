@@ -173,7 +173,7 @@ def judge_trajectory(
     everything = np.concatenate([rows for rows in found.values() if len(rows)] or [np.full((1, 2), np.nan)])
     return OdometryErrors(
         frames=len(truth),
-        path_length=float(_travelled(truth)[-1]),
+        path_length=float(travelled(truth)[-1]),
         scale=scale,
         straight=straight,
         ate_rmse=measured(APE(PoseRelation.translation_part)),
@@ -212,12 +212,12 @@ def segment_errors(
     Returns:
         By length: (K, 2) translation error as a share of the length, rotation error in radians per metre; K may be 0.
     """
-    travelled = _travelled(truth)
+    distances = travelled(truth)
     found: dict[float, npt.NDArray[np.float64]] = {}
     for length in lengths:
         rows = []
         for first in range(0, len(truth), step):
-            last = int(np.searchsorted(travelled, travelled[first] + length, side="right"))
+            last = int(np.searchsorted(distances, distances[first] + length, side="right"))
             if last == len(truth):
                 break
             expected, got = (_invert(poses[first]) @ poses[last] for poses in (truth, prediction))
@@ -260,7 +260,7 @@ def _checked(poses: Poses, what: str) -> Poses:
     poses = np.asarray(poses, dtype=np.float64)
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or len(poses) < 2 or not np.isfinite(poses).all():
         raise InputError(f"{what} of shape {poses.shape}: give at least two finite (4, 4) poses")
-    if _travelled(poses)[-1] <= 1e-9:
+    if travelled(poses)[-1] <= 1e-9:
         raise InputError(f"{what}: the camera stands still, which leaves nothing to judge; choose frames with motion")
     return poses
 
@@ -277,13 +277,13 @@ def _is_straight(poses: Poses) -> bool:
 
 def _with_axes(poses: Poses) -> npt.NDArray[np.float64]:
     """Return (3N, 3): the positions, and points a little to the right of and below each camera."""
-    reach = _TIE_BREAK * _travelled(poses)[-1]
+    reach = _TIE_BREAK * travelled(poses)[-1]
     places = _places(poses)
     return np.concatenate((places, places + reach * poses[:, :3, 0], places + reach * poses[:, :3, 1]))
 
 
-def _travelled(poses: Poses) -> npt.NDArray[np.float64]:
-    """Return (N,) metres along the path up to each pose."""
+def travelled(poses: Poses) -> npt.NDArray[np.float64]:
+    """Return (N,) the length of the path up to each pose, in its unit."""
     steps = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
     return np.concatenate(([0.0], np.cumsum(steps)))
 
