@@ -6,6 +6,8 @@ Rules 1, 5 and 6 look at label maps; they are here. Rules 2 to 4 (area, confiden
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,9 @@ from semdepth.losses.regions import Points
 
 
 def among(labels: Tensor, group: tuple[int, ...]) -> Tensor:
-    """Tell which int64 trainIds are of a group of classes."""
-    return torch.from_numpy(membership(group)).to(labels.device)[labels]
+    """Tell which trainIds, of any shape and integer type, are of a group of classes."""
+    table = torch.from_numpy(membership(group)).to(labels.device)
+    return table.index_select(0, labels.flatten().int()).view_as(labels)
 
 
 def order_by_class(side: Tensor) -> Tensor:
@@ -27,27 +30,25 @@ def order_by_class(side: Tensor) -> Tensor:
     return (front[:, 0] - front[:, 1]).sign()
 
 
-def is_uniform(points: Points, labels: Tensor) -> Tensor:
-    """Tell which points have 3×3 pixels around them that carry the label of the point's side (rule 1): (N, K) bool."""
-    height, width = labels.shape[1:]
-    uniform = torch.ones_like(points.inside)
-    for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        row, column = (points.row + down).clamp(0, height - 1), (points.column + right).clamp(0, width - 1)
-        uniform &= labels[points.image, row, column] == points.side
-    return uniform
+def is_upright(labels: Tensor) -> Tensor:
+    """Tell which pixels of (B, H, W) labels have their own label straight above and below, too: (B, H, W) bool.
 
-
-def is_upright(points: Points, labels: Tensor) -> Tensor:
-    """Tell which points, and the pixels straight above and below, carry the label of the point's side: (N, K) bool.
-
-    Rule 1 on the middle line of what is too thin for 3×3 pixels of one label.
+    Rule 1 on the middle line of what is too thin for 3×3 pixels of one label. Beyond the image's edge it goes on as it is.
     """
-    height = labels.shape[1]
-    upright = torch.ones_like(points.inside)
-    for down in (-1, 0, 1):
-        row = (points.row + down).clamp(0, height - 1)
-        upright &= labels[points.image, row, points.column] == points.side
+    same = labels[:, 1:] == labels[:, :-1]
+    upright = torch.ones_like(labels, dtype=torch.bool)
+    upright[:, 1:] &= same
+    upright[:, :-1] &= same
     return upright
+
+
+def is_uniform(labels: Tensor) -> Tensor:
+    """Tell which pixels of (B, H, W) labels have 3×3 pixels of their own label around them (rule 1): (B, H, W) bool."""
+    along = is_upright(labels.transpose(1, 2)).transpose(1, 2)
+    uniform = is_upright(labels) & along
+    uniform[:, 1:] &= along[:, :-1]
+    uniform[:, :-1] &= along[:, 1:]
+    return uniform
 
 
 def is_contact(ends: Points) -> Tensor:
@@ -56,22 +57,36 @@ def is_contact(ends: Points) -> Tensor:
     return (ground & occluder.flip(1) & (ends.row > ends.row.flip(1))).any(1)
 
 
-def is_out_of_order(ends: Points, labels: Tensor, large: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Columns:
+    """Where things, all that is solid, and the sky are in each column of label maps, (B, W) each; what rule 6 asks."""
+
+    first_thing: Tensor
+    """The topmost row of a thing; H where there is none."""
+    first_solid: Tensor
+    """The topmost row of anything but sky; H where there is none."""
+    last_sky: Tensor
+    """The lowest row of sky; −1 where there is none."""
+
+
+def columns_of(labels: Tensor, large: Tensor) -> Columns:
+    """Look through the columns of (B, H, W) labels, where ``large`` (B, H, W) says that a region is."""
+    height = labels.shape[1]
+    rows = torch.arange(height, dtype=torch.int16, device=labels.device)[None, :, None]
+    sky = labels == SKY[0]
+    thing, solid = among(labels, THING) & large, ~sky & (labels != IGNORE) & large
+    first_thing, first_solid = (torch.where(mask, rows, height).amin(1) for mask in (thing, solid))
+    return Columns(first_thing, first_solid, torch.where(sky & large, rows, -1).amax(1))
+
+
+def is_out_of_order(ends: Points, columns: Columns) -> Tensor:
     """Tell where points ordered by the prior contradict how things, ground and sky follow in a column (rule 6)."""
-    is_sky, is_thing = (among(labels.long(), group) & large for group in (SKY, THING))
-    is_solid = (labels != SKY[0]) & (labels != IGNORE) & large
-    below_thing, below_solid = (ends.row > _first_row(mask)[ends.image, ends.column] for mask in (is_thing, is_solid))
-    above_sky = ends.row < labels.shape[1] - 1 - _first_row(is_sky.flip(1))[ends.image, ends.column]
+    place = ends.image, ends.column
+    below_thing, below_solid = ends.row > columns.first_thing[place], ends.row > columns.first_solid[place]
+    above_sky = ends.row < columns.last_sky[place]
     ground, sky = (among(ends.side, group) for group in (GROUND, SKY))
     prior = order_by_class(ends.side)
     behind = torch.stack([prior < 0, prior > 0], 1)
     hidden = behind & ((below_thing & ~ground) | (below_solid & sky))
     floating = above_sky & (behind & sky).flip(1)
     return (hidden | floating).any(1)
-
-
-def _first_row(mask: Tensor) -> Tensor:
-    """Return the topmost row that is true in each column of a (B, H, W) mask: (B, W), H where none is."""
-    height = mask.shape[1]
-    rows = torch.arange(height, dtype=torch.int16, device=mask.device)[None, :, None]
-    return torch.where(mask, rows, height).amin(1)

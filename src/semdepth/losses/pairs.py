@@ -16,7 +16,16 @@ import torch
 from torch import Tensor
 
 from semdepth.labels import IGNORE, OCCLUDER, THIN
-from semdepth.losses.pair_rules import among, is_contact, is_out_of_order, is_uniform, is_upright, order_by_class
+from semdepth.losses.pair_rules import (
+    Columns,
+    among,
+    columns_of,
+    is_contact,
+    is_out_of_order,
+    is_uniform,
+    is_upright,
+    order_by_class,
+)
 from semdepth.losses.regions import (
     Borders,
     Points,
@@ -146,7 +155,8 @@ def sample_pairs(
     region, area = connected_regions(labels)
     large = area[region] >= (config.least_area * scale**2 if config.minimum_area else 0)
 
-    borders, draws = _draw_borders(labels, large, config, generator, share)
+    columns = columns_of(labels, large)
+    borders, draws = _draw_borders(labels, columns, config, generator, share)
     near, far = max(config.tolerance * scale, 1.0), max(config.reach * scale, 2.0)
     # Sorted draws on each side put b and c nearer to the border than a and d.
     before, behind = draws[:, :2].sort(1).values, draws[:, 2:4].sort(1).values
@@ -155,7 +165,8 @@ def sample_pairs(
     thin = torch.zeros_like(points.inside)
     if config.thin:
         points, thin = onto_middle_lines(points, borders, region, among(borders.side, THIN), 2 * near + 1)
-    sound = points.inside & points.at(large) & _sound(points, thin, labels, probabilities, confidence, config)
+    seen = _Seen(is_uniform(labels), is_upright(labels), probabilities, confidence)
+    sound = points.inside & points.at(large) & _sound(points, thin, seen, config)
 
     prior = order_by_class(borders.side)
     order, has_prior = prior, prior != 0
@@ -163,7 +174,7 @@ def sample_pairs(
         open_borders = borders.only(~has_prior)
         steps = torch.linspace(near, far, SIDE_SAMPLES, device=labels.device).expand(len(open_borders.image), -1)
         order = prior.masked_scatter(~has_prior, _predicted_order(disparity, labels, open_borders, steps, config.tau))
-    across = sound[:, 1] & sound[:, 2] & (order != 0) & ~_is_contradicted(points.pick(1, 2), labels, large, config)
+    across = sound[:, 1] & sound[:, 2] & (order != 0) & ~_is_contradicted(points.pick(1, 2), columns, config)
 
     regions = points.at(region)
     solid = among(borders.side, OCCLUDER)
@@ -174,7 +185,7 @@ def sample_pairs(
         kept.append((a, b, equal, *equal_by_prior))
     if config.upright:
         partners = upright_partners(region, points.pick(1, 2), draws[:, 4:])
-        equal = sound[:, 1:3] & _sound(partners, thin[:, 1:3], labels, probabilities, confidence, config) & solid
+        equal = sound[:, 1:3] & _sound(partners, thin[:, 1:3], seen, config) & solid
         kept += [(k + 1, k + 4, equal[:, k], *equal_by_prior) for k in (0, 1)]
         points = points.beside(partners)
     return _collect(points, kept)
@@ -198,7 +209,7 @@ def check_sizes(labels: Tensor, disparity: Tensor, probabilities: Tensor | None,
 
 
 def _draw_borders(
-    labels: Tensor, large: Tensor, config: PairConfig, generator: torch.Generator | None, share: Share
+    labels: Tensor, columns: Columns, config: PairConfig, generator: torch.Generator | None, share: Share
 ) -> tuple[Borders, Tensor]:
     """Draw N border points uniformly, with replacement, from the borders that can give a pair.
 
@@ -215,7 +226,7 @@ def _draw_borders(
     # Draws at borders that contradict the rules by themselves (the foot of a car) would be wasted.
     row, column = (torch.stack([first[:, k], second[:, k]], 1) for k in (0, 1))
     ends = Points(image[:, None], row, column, side, torch.ones_like(side, dtype=torch.bool))
-    useful &= ~_is_contradicted(ends, labels, large, config)
+    useful &= ~_is_contradicted(ends, columns, config)
     image, first, second, side = (values[useful] for values in (image, first, second, side))
     counts = torch.bincount(image, minlength=batch)
 
@@ -231,22 +242,25 @@ def _draw_borders(
     return Borders(edges[0], torch.stack(edges[1:], 1), normal, side[place]), draws[..., 1:].flatten(0, 1)
 
 
-def _sound(
-    points: Points,
-    thin: Tensor,
-    labels: Tensor,
-    probabilities: Tensor | None,
-    confidence: Tensor | None,
-    config: PairConfig,
-) -> Tensor:
+@dataclass(frozen=True)
+class _Seen:
+    """What the rules about single points look at."""
+
+    uniform: Tensor
+    upright: Tensor
+    probabilities: Tensor | None
+    confidence: Tensor | None
+
+
+def _sound(points: Points, thin: Tensor, seen: _Seen, config: PairConfig) -> Tensor:
     """Apply the rules that look at single points (1, 3 and 4), milder ones on middle lines (``thin``): (N, K) bool."""
     sound = torch.ones_like(points.inside)
     if config.uniform_neighbourhood:
-        sound &= torch.where(thin, is_upright(points, labels), is_uniform(points, labels))
-    if config.confidence and confidence is not None:
-        sound &= points.at(confidence) >= config.least_confidence
-    if config.agreement and probabilities is not None:
-        sound &= thin | (points.at(probabilities.detach().movedim(1, 3)).argmax(2) == points.side)
+        sound &= torch.where(thin, points.at(seen.upright), points.at(seen.uniform))
+    if config.confidence and seen.confidence is not None:
+        sound &= points.at(seen.confidence) >= config.least_confidence
+    if config.agreement and seen.probabilities is not None:
+        sound &= thin | (points.at(seen.probabilities.detach().movedim(1, 3)).argmax(2) == points.side)
     return sound
 
 
@@ -261,13 +275,13 @@ def _predicted_order(disparity: Tensor, labels: Tensor, borders: Borders, steps:
     return (ratio > 1 + tau).long() - (ratio < 1 / (1 + tau)).long()
 
 
-def _is_contradicted(ends: Points, labels: Tensor, large: Tensor, config: PairConfig) -> Tensor:
+def _is_contradicted(ends: Points, columns: Columns, config: PairConfig) -> Tensor:
     """Tell which pairs of points (K = 2), one on each side of a border, the rules 5 and 6 forbid: (N,) bool."""
-    forbidden = torch.zeros(len(ends.row), dtype=torch.bool, device=labels.device)
+    forbidden = torch.zeros(len(ends.row), dtype=torch.bool, device=ends.row.device)
     if config.contact:
         forbidden |= is_contact(ends)
     if config.standing:
-        forbidden |= is_out_of_order(ends, labels, large)
+        forbidden |= is_out_of_order(ends, columns)
     return forbidden
 
 

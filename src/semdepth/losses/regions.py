@@ -101,15 +101,27 @@ def connected_regions(labels: Tensor) -> tuple[Tensor, Tensor]:
     return root[run], area
 
 
-def run_ends(region: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Return for each pixel the first and the last place of its own region's run along a dimension, (B, H, W) int64 each."""
-    region = region.movedim(dim, 1)
-    place = torch.arange(region.shape[1], device=region.device)[None, :, None]
-    changes = region[:, 1:] != region[:, :-1]
-    first, last = torch.zeros_like(region), torch.full_like(region, region.shape[1] - 1)
-    first[:, 1:] = torch.where(changes, place[:, 1:], 0)
-    last[:, :-1] = torch.where(changes, place[:, :-1], region.shape[1] - 1)
-    return first.cummax(1).values.movedim(1, dim), last.flip(1).cummin(1).values.flip(1).movedim(1, dim)
+def run_ends(region: Tensor, points: Points, dim: int) -> tuple[Tensor, Tensor]:
+    """Return the first and the last place of the runs of one region, along a dimension, that points lie in.
+
+    Args:
+        region: (B, H, W) of ``connected_regions``.
+        points: (N, K) points.
+        dim: 1: runs along columns, places are rows; 2: runs along rows, places are columns.
+
+    Returns:
+        (N, K) int64 each.
+    """
+    upright = dim == 1
+    lines = region.transpose(1, 2).contiguous() if upright else region
+    line, place = (points.column, points.row) if upright else (points.row, points.column)
+    _, count, length = lines.shape
+    starts = torch.ones_like(lines, dtype=torch.bool)
+    starts[:, :, 1:] = lines[:, :, 1:] != lines[:, :, :-1]
+    begins = torch.cat([starts.flatten().nonzero()[:, 0], points.row.new_tensor([lines.numel()])])
+    run = starts.flatten().cumsum(0)[(points.image * count + line) * length + place] - 1
+    first, last = begins[run], begins[run + 1] - 1
+    return first % length, last % length
 
 
 def upright_partners(region: Tensor, points: Points, draw: Tensor) -> Points:
@@ -120,7 +132,7 @@ def upright_partners(region: Tensor, points: Points, draw: Tensor) -> Points:
         points: (N, K) points.
         draw: (N, K) in [0, 1).
     """
-    top, bottom = (points.at(end) for end in run_ends(region, 1))
+    top, bottom = run_ends(region, points, 1)
     row = torch.minimum(top + (draw * (bottom - top + 1)).long(), bottom)
     return Points(points.image, row, points.column, points.side, points.inside)
 
@@ -137,7 +149,7 @@ def middle_points(region: Tensor, borders: Borders) -> tuple[Points, Tensor]:
     """
     row, column = borders.ends.unbind(2)
     at = Points(borders.image[:, None], row, column, borders.side, torch.ones_like(row, dtype=torch.bool))
-    first, last = (at.at(end) for end in run_ends(region, 2))
+    first, last = run_ends(region, at, 2)
     return Points(at.image, row, (first + last) // 2, at.side, at.inside), last - first + 1
 
 
