@@ -106,7 +106,8 @@ def ablate(
     ranking loss: without its rules, with them, also with uncertainty weights; two branches without fusion); full (ssfa
     and ranking), full-clean-labels. Beyond the paper, only where asked for, each full but for one thing: full-robust (no
     uncertainty weights), zoom, motion-mask, balance-fixed, balance-gradient, balance-learnt (one of the three is the
-    recipe's own). Writes NAME.md, NAME.json and NAME.png, NAME being the recipe's.
+    recipe's own). Two branches without fusion are balanced by gradient, which suits them best. Writes NAME.md, NAME.json
+    and NAME.png, NAME being the recipe's.
 
     Args:
         recipe: A recipe with validation data and objective.ranking above 0, the weight that the ranking variants use.
