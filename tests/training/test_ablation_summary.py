@@ -88,19 +88,23 @@ def test_a_part_is_judged_against_the_variant_that_lacks_it(finished: FinishedRu
     runs = {
         "depth-only": {0: finished, 1: finished},
         "two-branch": {0: better(finished, 0.8), 1: better(finished, 0.9)},
+        "concat": {0: better(finished, 0.5), 1: finished},
         "ssfa": {0: better(finished, 0.4)},
         "full": {0: better(finished, 0.6), 1: finished},
     }
     summary = summarise(runs)
     assert summary["ssfa"]["against two-branch"]["abs_rel"]["ratio"] == pytest.approx(0.5)
+    assert summary["ssfa"]["against concat"]["abs_rel"]["ratio"] == pytest.approx(0.8)
     assert summary["full"]["against ssfa"]["abs_rel"]["ratios"] == pytest.approx([1.5])
     assert summary["full"]["against depth-only"]["abs_rel"]["ratios"] == pytest.approx([0.6, 1.0])
     assert "against two-branch" not in summary["full"]
     text = markdown(summary, {}).split("## What each part adds")[1].split("##")[0]
     assert "| ssfa | two-branch |" in text
+    assert "| ssfa | concat |" in text
     assert "| full | ssfa |" in text
+    assert "| full | ranking |" not in text  # no such run
     assert "1.500" in text
-    assert "| two-branch |" not in text.split("| ssfa |")[0]  # against depth alone, in the table above
+    assert "\n| two-branch |" not in text  # against depth alone, in the table above
     assert "each part" not in markdown(summarise({"depth-only": {0: finished}, "full": {0: finished}}), {})
 
 

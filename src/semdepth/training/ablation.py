@@ -62,23 +62,31 @@ Each is balanced as it is best: variants with fusion as the recipe says, those w
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
 assert set(VARIANTS) == set(get_args(Variant))
-WITHOUT: dict[Variant, Variant] = {
-    "two-branch": BASELINE,
-    "concat": "two-branch",
-    "ssfa": "two-branch",
-    "ranking-plain": "two-branch",
-    "ranking-robust": "two-branch",
-    "ranking": "two-branch",
-    "full": "ssfa",
-    "full-clean-labels": "full",
-    "full-robust": "full",
-    "zoom": "full",
-    "motion-mask": "full",
-    "balance-fixed": "full",
-    "balance-gradient": "full",
-    "balance-learnt": "full",
+WITHOUT: dict[Variant, tuple[Variant, ...]] = {
+    "two-branch": (BASELINE,),
+    "concat": ("two-branch",),
+    "ssfa": ("two-branch", "concat"),
+    "ranking-plain": ("two-branch",),
+    "ranking-robust": ("two-branch",),
+    "ranking": ("two-branch",),
+    "full": ("ssfa", "ranking"),
+    **dict.fromkeys(
+        (
+            "full-clean-labels",
+            "full-robust",
+            "zoom",
+            "motion-mask",
+            "balance-fixed",
+            "balance-gradient",
+            "balance-learnt",
+        ),
+        ("full",),
+    ),
 }
-"""Variant → the one without what it is named for, which alone tells what that part adds."""
+"""Variant → those that each lack one part of it, which tell what that part adds.
+
+SSFA stands against concatenation, too: what it adds to an exchange of features that does not look at the categories.
+"""
 BEYOND: tuple[Variant, ...] = (
     "full-robust", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
 )  # fmt: skip

@@ -84,8 +84,8 @@ def summarise(runs: Runs) -> dict[str, Any]:
 
     Returns:
         Plain JSON: ``{variant: {"seed": […], "abs_rel": […], …, "strata": {name: […]}, "against depth-only": {…}}}``,
-        one entry a seed in each list, None where unknown. ``against depth-only``, and against the variant that lacks only
-        what this one is named for (``ablation.WITHOUT``), has for each of ``COMPARED`` the mean difference over images and
+        one entry a seed in each list, None where unknown. ``against depth-only``, and against the variants that lack a
+        part of this one (``ablation.WITHOUT``), has for each of ``COMPARED`` the mean difference over images and
         its 95 % interval (paired bootstrap over drives; of each image the mean over the seeds that both have is compared),
         the share of the resamples below 0, the ratio of the means, and that of every seed.
 
@@ -104,11 +104,15 @@ def summarise(runs: Runs) -> dict[str, Any]:
         entry |= {q: [_plain(seeds[s].numbers[q]) for s in order] for q in HEADINGS}
         strata = sorted({name for run in seeds.values() for name in run.strata})
         entry["strata"] = {n: [_plain(seeds[s].strata.get(n, math.nan)) for s in order] for n in strata}
-        for other in dict.fromkeys((BASELINE, WITHOUT.get(variant))):  # type: ignore[call-overload]
-            if other is not None and other != variant and runs.get(other):
+        for other in dict.fromkeys((BASELINE, *_without(variant))):
+            if other != variant and runs.get(other):
                 entry[f"against {other}"] = {q: _against(seeds, runs[other], q) for q in COMPARED}
         summary[variant] = entry
     return summary
+
+
+def _without(variant: str) -> tuple[str, ...]:
+    return WITHOUT.get(variant, ())  # type: ignore[call-overload,no-any-return]
 
 
 def _against(
@@ -158,9 +162,7 @@ def markdown(summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
             "from drawing drives (what varies between seeds is in the ± above, not in the interval), and the ratio of the means."
         )
     if parts := _part_rows(summary):
-        note = (
-            "Each variant beside the one that lacks only what it is named for, as above; and the ratio of every seed."
-        )
+        note = "Each variant beside those that lack one part of it, as above; and the ratio of every seed."
         lines += ["## What each part adds", note, markdown_table(*parts)]
     for title, prefixes in (
         ("By class", ("class/",)),
@@ -195,13 +197,13 @@ def _variant_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]
 def _part_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
     rows = []
     for variant, entry in summary.items():
-        other = WITHOUT.get(variant)  # type: ignore[call-overload]
-        found = entry.get(f"against {other}", {})
-        if other == BASELINE or not any(found.values()):
-            continue
-        ratios = [", ".join(f"{ratio:.3f}" for ratio in (found[q] or {}).get("ratios", [])) for q in COMPARED]
-        cells = [f"{_difference(found[q])}: {by_seed}" for q, by_seed in zip(COMPARED, ratios, strict=True)]
-        rows.append([variant, str(other), *cells])
+        for other in _without(variant):
+            found = entry.get(f"against {other}", {})
+            if other == BASELINE or not any(found.values()):
+                continue
+            ratios = [", ".join(f"{ratio:.3f}" for ratio in (found[q] or {}).get("ratios", [])) for q in COMPARED]
+            cells = [f"{_difference(found[q])}: {by_seed}" for q, by_seed in zip(COMPARED, ratios, strict=True)]
+            rows.append([variant, other, *cells])
     return (["variant", "against", *(HEADINGS[q].removesuffix(" ↓") for q in COMPARED)], rows) if rows else None
 
 
