@@ -14,7 +14,7 @@ from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.drive_cloud import drive_cloud
 from semdepth.inference.metric import RoadCamera, require_segmentation
-from semdepth.inference.point_cloud import write_ply
+from semdepth.inference.point_cloud import require_writer, write_ply
 from semdepth.inference.predictor import Predictor, load
 from semdepth.runtime import logger
 
@@ -43,8 +43,7 @@ def open_surveyor(
     Raises:
         InputError: if the weights do not load, the camera is none or unknown, or a height is given to a depth-only network.
     """
-    import trimesh  # noqa: F401 - says now that the extra is missing, not after minutes
-
+    require_writer()
     predictor = load(run, device)
     if camera_height is not None:
         RoadCamera(camera_height, fov_deg=60)  # refuses a height that is none

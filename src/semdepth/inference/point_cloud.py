@@ -128,6 +128,15 @@ def write_glb(path: str | Path, cloud: PointCloud) -> None:
     _write(Path(path), cloud.points * _UPRIGHT, cloud.colours, "glb")
 
 
+def require_writer() -> None:
+    """Find out now, not after minutes, that clouds cannot be written here.
+
+    Raises:
+        ModuleNotFoundError: if the extra ``points`` is not installed.
+    """
+    import trimesh  # noqa: F401
+
+
 def _write(path: Path, points: npt.NDArray[np.float32], colours: npt.NDArray[np.uint8], kind: str) -> None:
     import trimesh
 
