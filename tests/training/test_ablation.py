@@ -7,7 +7,7 @@ import pytest
 from semdepth.config import Experiment
 from semdepth.losses.pairs import PairConfig
 from semdepth.runtime import InputError
-from semdepth.training.ablation import BEYOND, PAPER, RULES, VARIANTS, override
+from semdepth.training.ablation import BEYOND, PAPER, RULES, VARIANTS, override, variant_of
 from semdepth.training.objective_config import ObjectiveConfig
 
 RECIPE = Experiment(objective=ObjectiveConfig(ranking=0.02))
@@ -33,12 +33,14 @@ def test_every_variant_is_an_experiment_of_its_own() -> None:
     assert override(poles_left_out, VARIANTS["full"]).objective.ranking_loss.pairs == PairConfig(thin=False)
 
 
-def test_without_fusion_tasks_are_balanced_by_gradient_with_it_as_the_recipe_says() -> None:
+def test_without_fusion_learnt_weights_give_way_to_balance_by_gradient() -> None:
     recipe = override(RECIPE, {"objective.balance.method": "learnt"})
-    methods = {name: override(recipe, VARIANTS[name]).objective.balance.method for name in PAPER}
+    methods = {name: variant_of(recipe, name).objective.balance.method for name in PAPER}
     apart = {"two-branch", "ranking-plain", "ranking-robust", "ranking"}
     assert {name for name, method in methods.items() if method == "gradient"} == apart
     assert {name for name, method in methods.items() if method == "learnt"} == set(PAPER) - apart - {"depth-only"}
+    fixed = override(RECIPE, {"objective.balance.method": "fixed"})
+    assert {variant_of(fixed, name).objective.balance.method for name in PAPER} == {"fixed"}
 
 
 def test_variants_beyond_the_paper_are_the_full_method_but_for_one_thing() -> None:

@@ -26,7 +26,7 @@ from semdepth.data.leaks import refuse_leak
 from semdepth.evaluation.report import write_json, write_text
 from semdepth.models.weights import load_depth_network, read_header
 from semdepth.runtime import InputError, choose_device, parse_json, require_file
-from semdepth.training.ablation import PAPER, VARIANTS, Variant, override
+from semdepth.training.ablation import PAPER, VARIANTS, Variant, override, variant_of
 from semdepth.training.ablation_summary import FinishedRun, markdown, plot, read_run, summarise
 from semdepth.training.trainer import Trainer
 from semdepth.training.validation import judge, protocol_for
@@ -106,8 +106,8 @@ def ablate(
     ranking loss: without its rules, with them, also with uncertainty weights; two branches without fusion); full (ssfa
     and ranking), full-clean-labels. Beyond the paper, only where asked for, each full but for one thing: full-robust (no
     uncertainty weights), zoom, motion-mask, balance-fixed, balance-gradient, balance-learnt (one of the three is the
-    recipe's own). Two branches without fusion are balanced by gradient, which suits them best. Writes NAME.md, NAME.json
-    and NAME.png, NAME being the recipe's.
+    recipe's own). Where the recipe learns the balance of the tasks, two branches without fusion are balanced by gradient
+    instead. Writes NAME.md, NAME.json and NAME.png, NAME being the recipe's.
 
     Args:
         recipe: A recipe with validation data and objective.ranking above 0, the weight that the ranking variants use.
@@ -165,7 +165,7 @@ def grid(
     for seed in seeds:
         for variant in variants:
             run = {"run": out / variant / f"seed_{seed}", "trainer.seed": seed}
-            cells.append(Cell(variant, seed, override(base, VARIANTS[variant] | run), sets))
+            cells.append(Cell(variant, seed, override(variant_of(base, variant), run), sets))
     return cells
 
 

@@ -34,17 +34,16 @@ def _balance(method: str) -> _Options:
 
 
 _NO_RANKING: _Options = {"objective.ranking": 0.0}
-_TWO_BRANCHES = _network("none") | _balance("gradient")  # learnt weights pay with fusion, and cost 5 % without it
 _FULL = _network("ssfa") | _ranking(robust=True, uncertainty=True)
 
 VARIANTS: dict[Variant, _Options] = {
     "depth-only": _network("depth-only") | _NO_RANKING | _balance("fixed"),  # one task: nothing to balance
-    "two-branch": _TWO_BRANCHES | _NO_RANKING,
+    "two-branch": _network("none") | _NO_RANKING,
     "concat": _network("concat") | _NO_RANKING,
     "ssfa": _network("ssfa") | _NO_RANKING,
-    "ranking-plain": _TWO_BRANCHES | _ranking(robust=False, uncertainty=False),
-    "ranking-robust": _TWO_BRANCHES | _ranking(robust=True, uncertainty=False),
-    "ranking": _TWO_BRANCHES | _ranking(robust=True, uncertainty=True),
+    "ranking-plain": _network("none") | _ranking(robust=False, uncertainty=False),
+    "ranking-robust": _network("none") | _ranking(robust=True, uncertainty=False),
+    "ranking": _network("none") | _ranking(robust=True, uncertainty=True),
     "full": _FULL,
     "full-clean-labels": _FULL | {"data.labels": "exact"},
     "full-robust": _network("ssfa") | _ranking(robust=True, uncertainty=False),
@@ -55,9 +54,6 @@ VARIANTS: dict[Variant, _Options] = {
     "balance-learnt": _FULL | _balance("learnt"),
 }
 """Variant → what it changes in the recipe. All else, the weight of the ranking loss included, is the recipe's own.
-
-Each is balanced as it is best: variants with fusion as the recipe says, those without by gradient
-(``docs/experiments.md``).
 
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
@@ -83,7 +79,8 @@ WITHOUT: dict[Variant, tuple[Variant, ...]] = {
         ("full",),
     ),
 }
-"""Variant → those that each lack one part of it, which tell what that part adds.
+"""Variant → those that each lack one part of it, which tell what that part adds (and, where a recipe's weights are learnt,
+what the balance of the tasks does that goes with it: ``variant_of``).
 
 SSFA stands against concatenation, too: what it adds to an exchange of features that does not look at the categories.
 """
@@ -93,6 +90,18 @@ BEYOND: tuple[Variant, ...] = (
 """Variants beyond the paper, each the full method and one thing changed; of the three balances one is the recipe's own."""
 PAPER: tuple[Variant, ...] = tuple(variant for variant in VARIANTS if variant not in BEYOND)
 """The paper's own variants."""
+
+
+def variant_of(recipe: _T, variant: Variant) -> _T:
+    """Return a variant of a recipe (an ``Experiment``, whose parts are changed by ``VARIANTS``).
+
+    Weights that the recipe learns are learnt only where the decoders exchange features; without fusion the tasks are
+    balanced by gradient instead (``docs/experiments.md``, "Beyond the paper"). Any other balance holds for all.
+    """
+    made: Any = override(recipe, VARIANTS[variant])
+    if made.network.fusion == "none" and made.objective.balance.method == "learnt":
+        made = override(made, _balance("gradient"))
+    return made  # type: ignore[no-any-return]
 
 
 def override(config: _T, changes: Mapping[str, Any]) -> _T:
