@@ -16,6 +16,7 @@ from semdepth.apps.cli import main
 from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.scale import NETWORK, TRUTH
 from semdepth.inference.cameras import Cameras
+from semdepth.labels import SKY
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import load_depth_network, load_pose_network, save_weights
 from semdepth.structures import Prediction
@@ -97,11 +98,35 @@ def test_the_cloud_of_a_drive(road_everywhere: Path, drive: Path, tmp_path: Path
     np.testing.assert_allclose(paths["metres"][:, 3::4], paths["up to scale"][:, 3::4] * scale, rtol=1e-4, atol=1e-9)
 
 
-def test_a_cloud_of_bad_input(run: Path, drive: Path, tmp_path: Path, capsys: CaptureText) -> None:
+def test_a_cloud_without_points_leaves_the_path(
+    road_everywhere: Path, drive: Path, tmp_path: Path, capsys: CaptureText
+) -> None:
+    frames, out = str(drive / "image_02/data"), tmp_path / "out"
+    assert main(["odometry", str(road_everywhere), frames, "--cloud=2", f"--out={out}"]) == 0
+    assert (out / "cloud.ply").exists()
+    network, header = load_depth_network(road_everywhere)
+    bias = network.class_heads[0].conv.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias[SKY[0]] = 1000.0
+    save_weights(road_everywhere, network, load_pose_network(road_everywhere), header.extra)
+    assert main(["odometry", str(road_everywhere), frames, "--cloud=2", f"--out={out}"]) == 0
+    assert not (out / "cloud.ply").exists()  # no cloud of another path
+    assert (out / "trajectory.txt").exists()
+    assert "cloud.ply" not in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_cloud_of_bad_input(
+    run: Path, road_everywhere: Path, drive: Path, tmp_path: Path, capsys: CaptureText
+) -> None:
     command = ["odometry", str(run), str(drive / "image_02/data"), f"--out={tmp_path / 'out'}"]
     assert "depth-only" in complaint([*command, "--cloud=1", "--camera-height=1.65"], capsys)
     assert "every so-many-th" in complaint([*command, "--cloud=-1"], capsys)
     assert "give --cloud" in complaint([*command, "--camera-height=1.65"], capsys)
+    road = [command[0], str(road_everywhere), *command[2:]]
+    assert "check --camera-height" in complaint([*road, "--cloud=1", "--camera-height=1e300"], capsys)
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "out").rmdir()
     assert "metres above the road" in complaint([*command, "--cloud=1", "--camera-height=0"], capsys)
     assert "not both" in complaint([*command, "--cloud=1", "--fov-deg=60", "--intrinsics=[9,9,4,4]"], capsys)
     assert "outside the image" in complaint([*command, "--cloud=1", "--intrinsics=[9,9,4000,4]"], capsys)

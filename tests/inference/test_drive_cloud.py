@@ -84,3 +84,9 @@ def test_a_long_drive_has_no_more_points_than_viewers_take(frames: list[Path], m
     whole = len(survey(frames).cloud)
     monkeypatch.setattr("semdepth.inference.drive_cloud.POINTS", 500)
     assert 100 < len(survey(frames).cloud) < 600 < whole
+
+
+def test_frames_of_two_sizes_are_no_drive(frames: list[Path]) -> None:
+    Image.new("RGB", (2 * WIDTH, 2 * HEIGHT)).save(frames[1])
+    with pytest.raises(InputError, match=r"1\.png: is of 192×96, the frames before it of 96×48"):
+        survey(frames)

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from semdepth.apps.benchmark_record import made_by
 from semdepth.apps.evaluate import require_writable
-from semdepth.apps.odometry_cloud import CLOUD, open_surveyor, survey
+from semdepth.apps.odometry_cloud import open_surveyor, survey, write_cloud
 from semdepth.data.sequences import FrameSequence, open_sequences
 from semdepth.evaluation.odometry import (
     KITTI_LENGTHS,
@@ -32,6 +33,8 @@ from semdepth.runtime import InputError, logger
 
 PREDICTED = "predicted"
 BASELINE = "straight ahead"
+LONGEST = 1e9
+"""A path longer than this, in whatever unit, is none: weights that have run away, or a camera's height that is no height."""
 Judged = dict[str, OdometryErrors]
 """Errors by the path's name: the predicted one, and the one that goes straight ahead at constant speed."""
 
@@ -91,18 +94,22 @@ def odometry(
     for item in found:
         folder = out / item.name if len(found) > 1 else out
         path = predict_path(predictor, item)
-        unit = "up to scale"
+        points, unit = None, "up to scale"
         if surveyor is not None:
-            path, unit = survey(surveyor, folder, item, path, cloud)
-        about = {"weights": str(weights), "sequence": str(sequence), "name": item.name, "frames": len(path)}
+            points, path, unit = survey(surveyor, item, path, cloud)
         length = float(travelled(path)[-1])
+        if not np.isfinite(path).all() or length > LONGEST:
+            raise InputError(
+                f"{weights}: the path through {item.name} has no end; train the weights anew, or check --camera-height"
+            )
+        about = {"weights": str(weights), "sequence": str(sequence), "name": item.name, "frames": len(path)}
         about |= {"length": length, "unit": unit} | made_by()
         write_path(folder, item, path)
+        also = write_cloud(folder, points, item.name)
         errors = judge_path(folder, item, path, lengths, unit)
         write_figures(folder, errors, about)
         if errors:
             console.print(figures_table(errors), highlight=False, soft_wrap=True)
-        also = "" if surveyor is None else f", with {CLOUD}"
         said = f"{item.name}, {len(path)} frames, {length:.4g} long ({unit}): {folder}{also}"
         console.print(said, highlight=False, soft_wrap=True)
 

@@ -14,7 +14,7 @@ from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.drive_cloud import drive_cloud
 from semdepth.inference.metric import RoadCamera, require_segmentation
-from semdepth.inference.point_cloud import require_writer, write_ply
+from semdepth.inference.point_cloud import PointCloud, require_writer, write_ply
 from semdepth.inference.predictor import Predictor, load
 from semdepth.runtime import logger
 
@@ -55,14 +55,14 @@ def open_surveyor(
     return Surveyor(predictor, cameras, camera_height)
 
 
-def survey(surveyor: Surveyor, folder: Path, sequence: FrameSequence, path: Poses, every: int) -> tuple[Poses, str]:
-    """Write the points of every so-many-th frame of a sequence, placed on its path.
+def survey(surveyor: Surveyor, sequence: FrameSequence, path: Poses, every: int) -> tuple[PointCloud, Poses, str]:
+    """Place the points of every so-many-th frame of a sequence on its path.
 
     Returns:
-        The path, in metres where the camera's height is given and a road is seen; and its unit.
+        The cloud and the path, in metres where the camera's height is given and a road is seen; and their unit.
 
     Raises:
-        InputError: if the intrinsics are unknown, or the folder cannot be written.
+        InputError: if a frame cannot be read, or frames differ in size.
     """
     images = sequence.images[::every]
     with Progress(TextColumn("cloud"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
@@ -71,11 +71,25 @@ def survey(surveyor: Surveyor, folder: Path, sequence: FrameSequence, path: Pose
             surveyor.predictor, images, path[::every], surveyor.cameras, surveyor.camera_height,
             progress=lambda: bar.advance(task),
         )  # fmt: skip
-    write_ply(folder / CLOUD, found.cloud)
     if found.scale is None:
         if surveyor.camera_height is not None:
             logger.warning("%s: up to scale: no frame shows enough level road", sequence.name)
-        return path, "up to scale"
+        return found.cloud, path, "up to scale"
     scaled = path.copy()
     scaled[:, :3, 3] *= found.scale
-    return scaled, "metres"
+    return found.cloud, scaled, "metres"
+
+
+def write_cloud(folder: Path, cloud: PointCloud | None, name: str) -> str:
+    """Write ``cloud.ply`` if there are points; else remove that of an earlier path. Return what to say of it.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    if cloud is not None and len(cloud):
+        write_ply(folder / CLOUD, cloud)
+        return f", with {CLOUD}"
+    if cloud is not None:
+        logger.warning("%s: no %s: all that is near was seen as sky, or as what can move", name, CLOUD)
+    (folder / CLOUD).unlink(missing_ok=True)
+    return ""

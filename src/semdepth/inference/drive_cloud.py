@@ -16,6 +16,7 @@ from semdepth.inference.metric import road_plane
 from semdepth.inference.point_cloud import PointCloud, point_cloud
 from semdepth.inference.predictor import Predictor
 from semdepth.labels import MOVABLE, SKY, membership
+from semdepth.runtime import InputError
 from semdepth.structures import Prediction
 
 POINTS = 1_000_000
@@ -55,13 +56,19 @@ def drive_cloud(
         progress: called after each frame.
 
     Raises:
-        InputError: if an image cannot be read, its intrinsics are unknown, or a height is given and the network does not
-            see what is road.
+        InputError: if an image cannot be read or is of another size than the first, the intrinsics are unknown, or a
+            height is given and the network does not see what is road.
     """
     points, colours, scales = [], [], []
+    first: tuple[int, ...] | None = None
     for path, pose in zip(images, world_from_camera, strict=True):
         pixels = read_image(path)
         height, width = pixels.shape[:2]
+        first = first or (height, width)
+        if (height, width) != first:
+            raise InputError(
+                f"{path}: is of {width}×{height}, the frames before it of {first[1]}×{first[0]}; a drive has one camera"
+            )
         prediction = predictor.predict(pixels)
         # Half of the pixels give points.
         step = math.ceil(math.sqrt(len(images) * height * width / 2 / POINTS))
