@@ -22,7 +22,8 @@ from semdepth.inference.outputs import panel_of
 from semdepth.inference.point_cloud import PointCloud, point_cloud
 from semdepth.inference.predictor import load
 from semdepth.labels import GROUND, membership
-from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import PointPairs, sample_pairs
 from semdepth.synthetic.drive import Drive, render_drive, world_seed
 from semdepth.synthetic.label_noise import corrupt_labels
 from semdepth.synthetic.style import WorldConfig

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import semdepth
 from semdepth.labels import IGNORE, SKY
-from semdepth.losses.pairs import PairConfig
+from semdepth.losses.pair_config import PairConfig
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
 
 EDGES = (0, 5, 10, 20, 40, 80)

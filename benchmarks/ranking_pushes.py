@@ -17,7 +17,8 @@ from labelled_worlds import open_noisy_and_exact, parser
 
 import semdepth
 from semdepth.labels import GROUND, OCCLUDER, SKY, membership
-from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import PointPairs, sample_pairs
 from semdepth.losses.ranking import RankingConfig
 
 GROUPS = {"thing": membership(OCCLUDER), "sky": membership(SKY), "ground": membership(GROUND)}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.labels import CLASSES
-from semdepth.losses.pairs import PairConfig
+from semdepth.losses.pair_config import PairConfig
 from semdepth.losses.ranking import RankingConfig, rank_pairs
 from semdepth.models.weights import load_depth_network
 

@@ -50,6 +50,7 @@ def test_a_grid_killed_and_resumed(recipe: Path, world: Path, monkeypatch: pytes
     assert {p: (p / "evaluation.json").stat().st_mtime_ns for p in done} == before
 
     for name in ("tiny", "tiny_other"):
+        assert "- balance of the tasks: gradient: full\n" in (runs / f"{name}.md").read_text()
         summary = json.loads((runs / f"{name}.json").read_text())
         assert list(summary) == ["depth-only", "full"]
         for entry in summary.values():

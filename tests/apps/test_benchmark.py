@@ -11,7 +11,7 @@ from semdepth.apps.cli import main
 from semdepth.data.catalog import DataConfig
 from semdepth.data.synthetic_frames import SyntheticConfig
 from semdepth.evaluation.pair_quality import rule_sets
-from semdepth.losses.pairs import PairConfig
+from semdepth.losses.pair_config import PairConfig
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
 from semdepth.runtime import InputError

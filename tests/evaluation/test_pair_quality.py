@@ -14,7 +14,8 @@ from semdepth.evaluation.pair_quality import (
     visible_returns,
 )
 from semdepth.labels import TRAIN_ID
-from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import PointPairs, sample_pairs
 
 CAR, ROAD, BUILDING = TRAIN_ID["car"], TRAIN_ID["road"], TRAIN_ID["building"]
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from semdepth.labels import TRAIN_ID
-from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import PointPairs, sample_pairs
 
 ROAD, BUILDING, POLE, SKY, CAR = (TRAIN_ID[name] for name in ("road", "building", "pole", "sky", "car"))
 VEGETATION, BUS = TRAIN_ID["vegetation"], TRAIN_ID["bus"]

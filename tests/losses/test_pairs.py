@@ -23,7 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semdepth.labels import IGNORE, TRAIN_ID
-from semdepth.losses.pairs import PairConfig, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import sample_pairs
 from semdepth.losses.regions import connected_regions
 from semdepth.runtime import InputError
 

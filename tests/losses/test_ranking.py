@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from semdepth.labels import TRAIN_ID
-from semdepth.losses.pairs import PairConfig, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import sample_pairs
 from semdepth.losses.ranking import RankingConfig, semantic_ranking_loss
 from semdepth.runtime import InputError
 

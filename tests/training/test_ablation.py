@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from semdepth.config import Experiment
-from semdepth.losses.pairs import PairConfig
+from semdepth.losses.pair_config import PairConfig
 from semdepth.runtime import InputError
 from semdepth.training.ablation import BEYOND, PAPER, RULES, VARIANTS, override, variant_of
 from semdepth.training.objective_config import ObjectiveConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from semdepth.data.transforms import AugmentConfig
-from semdepth.losses.pairs import PairConfig
+from semdepth.losses.pair_config import PairConfig
 from semdepth.losses.ranking import RankingConfig
 from semdepth.models.network import NetworkConfig
 from semdepth.training.balance import BalanceConfig

@@ -257,6 +257,16 @@ def write_results(cells: list[Cell], datasets: Datasets, recipe: Path, out: Path
         console.print(f"{count} of {len(cells)} runs: {out / stem}.md", highlight=False, soft_wrap=True)
 
 
+def _balances(cells: list[Cell]) -> str:
+    """Say which variants of two tasks are balanced how: where that differs, a part's gain goes with its balance."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        variants = found.setdefault(cell.experiment.objective.balance.method, [])
+        if cell.experiment.network.fusion != "depth-only" and cell.variant not in variants:
+            variants.append(cell.variant)
+    return "; ".join(f"{method}: {', '.join(variants)}" for method, variants in found.items() if variants) or "one task"
+
+
 def _facts(cells: list[Cell], name: str, count: int) -> dict[str, str]:
     experiment, data = cells[0].experiment, cells[0].sets[name]
     trainer = experiment.trainer
@@ -265,5 +275,6 @@ def _facts(cells: list[Cell], name: str, count: int) -> dict[str, str]:
         "runs": f"{count} of {len(cells)} done, each {length} of {trainer.batch} frames at {data.width}×{data.height}",
         "judged on": f"{name}: {data.root or data.name}, the weights after the last step",
         "networks": f"{experiment.network.encoder}, pose {experiment.network.pose_encoder}",
+        "balance of the tasks": _balances(cells),
         "ranking weight": str(max(cell.experiment.objective.ranking for cell in cells)),
     }

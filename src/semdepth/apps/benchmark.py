@@ -18,7 +18,7 @@ from semdepth.data.catalog import DataConfig
 from semdepth.evaluation.pair_quality import pair_table, rule_sets
 from semdepth.geometry.ground import GroundPlaneConfig
 from semdepth.inference.opening import find_weights
-from semdepth.losses.pairs import PairConfig
+from semdepth.losses.pair_config import PairConfig
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError, choose_device
 from semdepth.training.validation import protocol_for

@@ -30,7 +30,8 @@ from semdepth.evaluation.pair_quality import (
 from semdepth.evaluation.report import write_text
 from semdepth.inference.opening import find_weights, trained_size
 from semdepth.labels import CLASSES, SKY
-from semdepth.losses.pairs import PairConfig, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import sample_pairs
 from semdepth.models.weights import load_depth_network
 from semdepth.runtime import InputError
 from semdepth.training.validation import protocol_for

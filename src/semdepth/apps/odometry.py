@@ -99,9 +99,8 @@ def odometry(
             points, path, unit = survey(surveyor, item, path, cloud)
         length = float(travelled(path)[-1])
         if not np.isfinite(path).all() or length > LONGEST:
-            raise InputError(
-                f"{weights}: the path through {item.name} has no end; train the weights anew, or check --camera-height"
-            )
+            mend = "train the weights anew, or check --camera-height"
+            raise InputError(f"{weights}: the path through {item.name} is longer than {LONGEST:g}; {mend}")
         about = {"weights": str(weights), "sequence": str(sequence), "name": item.name, "frames": len(path)}
         about |= {"length": length, "unit": unit} | made_by()
         write_path(folder, item, path)

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from semdepth.labels import CLASSES
-from semdepth.losses.pairs import PairConfig, PointPairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import PointPairs
 
 _VALUES = 256
 """Possible label values."""

@@ -1,7 +1,7 @@
 """What classes say about the order of two points in depth, and where they cannot be believed (METHOD 3.3, robust sampling).
 
 Rules 1, 5 and 6 look at label maps; they are here. Rules 2 to 4 (area, confidence, agreement) are mere comparisons and stand in
-``pairs``, where ``PairConfig`` says which rules are asked.
+``pairs``; ``PairConfig`` says which rules are asked.
 """
 
 from __future__ import annotations

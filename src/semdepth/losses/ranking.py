@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from semdepth.labels import SKY
-from semdepth.losses.pairs import PairConfig, PointPairs, sample_pairs
+from semdepth.losses.pair_config import PairConfig
+from semdepth.losses.pairs import PointPairs, sample_pairs
 from semdepth.processes import ALONE, Share
 from semdepth.runtime import InputError
 

@@ -58,6 +58,10 @@ VARIANTS: dict[Variant, _Options] = {
 The ranking variants are two-branch networks without fusion: rule 4 and the uncertainty weights need the segmentation.
 """
 assert set(VARIANTS) == set(get_args(Variant))
+BEYOND: tuple[Variant, ...] = (
+    "full-robust", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
+)  # fmt: skip
+"""Variants beyond the paper, each the full method and one thing changed; of the three balances one is the recipe's own."""
 WITHOUT: dict[Variant, tuple[Variant, ...]] = {
     "two-branch": (BASELINE,),
     "concat": ("two-branch",),
@@ -66,28 +70,13 @@ WITHOUT: dict[Variant, tuple[Variant, ...]] = {
     "ranking-robust": ("two-branch",),
     "ranking": ("two-branch",),
     "full": ("ssfa", "ranking"),
-    **dict.fromkeys(
-        (
-            "full-clean-labels",
-            "full-robust",
-            "zoom",
-            "motion-mask",
-            "balance-fixed",
-            "balance-gradient",
-            "balance-learnt",
-        ),
-        ("full",),
-    ),
+    "full-clean-labels": ("full",),
+    **dict.fromkeys(BEYOND, ("full",)),
 }
-"""Variant → those that each lack one part of it, which tell what that part adds (and, where a recipe's weights are learnt,
-what the balance of the tasks does that goes with it: ``variant_of``).
+"""Variant → those that each lack one part of it, and so tell what that part adds.
 
 SSFA stands against concatenation, too: what it adds to an exchange of features that does not look at the categories.
 """
-BEYOND: tuple[Variant, ...] = (
-    "full-robust", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
-)  # fmt: skip
-"""Variants beyond the paper, each the full method and one thing changed; of the three balances one is the recipe's own."""
 PAPER: tuple[Variant, ...] = tuple(variant for variant in VARIANTS if variant not in BEYOND)
 """The paper's own variants."""
 
