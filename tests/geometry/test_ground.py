@@ -108,7 +108,7 @@ def test_bad_input() -> None:
         fit_ground_plane(depth, labels[:-1], K)
     with pytest.raises(ValueError, match="intrinsics"):
         fit_ground_plane(depth, labels, K[None])
-    for wrong in (0.0, -1.0, math.nan):
+    for wrong in (0.0, -1.0, math.nan, math.inf, 1e300):
         with pytest.raises(InputError, match="camera height"):
             fit_ground_plane(depth, labels, K).scale(wrong)
     for options in ({"labels": ()}, {"reach": 1.0}, {"tolerance": 0.0}, {"min_points": 2}, {"hypotheses": 0}):

@@ -34,7 +34,7 @@ from semdepth.runtime import InputError, logger
 PREDICTED = "predicted"
 BASELINE = "straight ahead"
 LONGEST = 1e9
-"""A path longer than this, in whatever unit, is none: weights that have run away, or a camera's height that is no height."""
+"""A path longer than this, in whatever unit, is none: weights that have run away."""
 Judged = dict[str, OdometryErrors]
 """Errors by the path's name: the predicted one, and the one that goes straight ahead at constant speed."""
 
@@ -99,8 +99,9 @@ def odometry(
             points, path, unit = survey(surveyor, item, path, cloud)
         length = float(travelled(path)[-1])
         if not np.isfinite(path).all() or length > LONGEST:
-            mend = "train the weights anew, or check --camera-height"
-            raise InputError(f"{weights}: the path through {item.name} is longer than {LONGEST:g}; {mend}")
+            raise InputError(
+                f"{weights}: the path through {item.name} is longer than {LONGEST:g}; train the weights anew"
+            )
         about = {"weights": str(weights), "sequence": str(sequence), "name": item.name, "frames": len(path)}
         about |= {"length": length, "unit": unit} | made_by()
         write_path(folder, item, path)

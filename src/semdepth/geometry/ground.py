@@ -93,11 +93,20 @@ class GroundPlane:
             camera_height: metres above the road.
 
         Raises:
-            InputError: if the height is not above 0.
+            InputError: if the height is none of a camera's.
         """
-        if not (camera_height > 0 and math.isfinite(camera_height)):
-            raise InputError(f"camera height {camera_height}: give metres above the road, e.g. 1.65")
+        require_height(camera_height)
         return camera_height / self.height
+
+
+def require_height(metres: float) -> None:
+    """Refuse what is no camera's height above the road.
+
+    Raises:
+        InputError: if it is not above 0 and at most 1 km.
+    """
+    if not 0 < metres <= 1000:
+        raise InputError(f"camera height {metres}: give metres above the road, e.g. 1.65")
 
 
 def fit_ground_plane(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semdepth.geometry.camera import intrinsics_from_fov
-from semdepth.geometry.ground import DEFAULT, GroundPlane, GroundPlaneConfig, fit_ground_plane
+from semdepth.geometry.ground import DEFAULT, GroundPlane, GroundPlaneConfig, fit_ground_plane, require_height
 from semdepth.models.network import DepthNetwork
 from semdepth.runtime import InputError
 from semdepth.structures import Prediction
@@ -28,8 +28,7 @@ class RoadCamera:
     """Horizontal field of view in degrees, in place of intrinsics: square pixels, centred principal point."""
 
     def __post_init__(self) -> None:
-        if not (self.height > 0 and math.isfinite(self.height)):
-            raise InputError(f"camera height {self.height}: give metres above the road, e.g. 1.65")
+        require_height(self.height)
         if (self.intrinsics is None) == (self.fov_deg is None):
             raise InputError("camera height: give the camera's intrinsics (fx,fy,cx,cy) or fov_deg with it, not both")
         if self.fov_deg is not None and not 0 < self.fov_deg < 180:
