@@ -239,6 +239,7 @@ def test_other_sizes_are_refused(shapes: dict[str, tuple[int, ...]]) -> None:
         semantic_ranking_loss(labels=car_before_building(), **maps, config=FORMS[0])
 
 
-def test_negative_margins_are_refused() -> None:
-    with pytest.raises(InputError, match="margin"):
-        RankingConfig(margin=-0.1)
+def test_margins_that_are_none_are_refused() -> None:
+    for wrong in (-0.1, float("nan")):
+        with pytest.raises(InputError, match=rf"ranking_loss.margin {wrong}"):
+            RankingConfig(margin=wrong)

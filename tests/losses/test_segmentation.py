@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semdepth.losses.segmentation import entropy, segmentation_loss
+from semdepth.losses.segmentation import segmentation_loss
 
 
 def sample(seed=0, classes=4, size=(4, 6), dtype=torch.float64):
@@ -116,33 +116,11 @@ def test_wrong_input_is_refused(logits, labels, confidence, text):
         segmentation_loss(logits, labels, confidence)
 
 
-def test_entropy_by_hand():
-    logits = torch.stack([torch.tensor([0.0, 0.0]), torch.tensor([0.0, 100.0])]).view(1, 2, 1, 2)
-    assert entropy(logits).flatten().tolist() == pytest.approx([1, 0], abs=1e-6)
-    p = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
-    expected = -sum(q * math.log(q) for q in p.tolist()) / math.log(3)
-    assert entropy(p.log().view(1, 3, 1, 1)).item() == pytest.approx(expected)
-
-
-@given(st.integers(0, 10_000), st.floats(0, 1e4))
-@settings(max_examples=30, deadline=None)
-def test_entropy_is_in_range_and_differentiable_however_sharp(seed, scale):
-    logits = (sample(seed, dtype=torch.float32)[0] * scale).requires_grad_()
-    uncertainty = entropy(logits)
-    uncertainty.sum().backward()
-    assert uncertainty.shape == (2, 4, 6)
-    assert uncertainty.min() >= 0
-    assert uncertainty.max() <= 1
-    assert torch.isfinite(logits.grad).all()
-
-
 def test_half_precision_is_computed_in_full():
     logits, labels, _ = sample(dtype=torch.float16)
     assert segmentation_loss(logits, labels).dtype == torch.float32
-    assert entropy(logits).dtype == torch.float32
 
 
 def test_gradients():
     logits, labels, confidence = sample(classes=3, size=(2, 3))
     assert torch.autograd.gradcheck(lambda x: segmentation_loss(x, labels, confidence), (logits.requires_grad_(),))
-    assert torch.autograd.gradcheck(entropy, (logits,))

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def test_bfloat16_leaves_the_heads_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("encoder", ["resnet10-small", "convnextv2-atto"])
-@pytest.mark.parametrize("fusion", ["depth-only", "none", "concat", "ssfa"])
+@pytest.mark.parametrize("fusion", get_args(Fusion))
 def test_bfloat16_rounds_features_not_outputs(fusion: Fusion, encoder: str) -> None:
     config = NetworkConfig(encoder=encoder, fusion=fusion, initial_disparity="flat")
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))

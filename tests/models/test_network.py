@@ -1,15 +1,16 @@
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
-from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.network import Fusion, NetworkConfig, build_depth_network
 from semdepth.runtime import InputError
 
 SMALL = NetworkConfig(encoder="resnet10-small", decoder_channels=(8, 8, 16, 16, 32), num_classes=5)
-FUSIONS = ("depth-only", "none", "concat", "ssfa")
+FUSIONS = get_args(Fusion)
 
 
 def _build(fusion="depth-only", seed=0, **changes):

@@ -2,13 +2,14 @@ import json
 import os
 import pickle
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from semdepth.models.network import NetworkConfig, build_depth_network
+from semdepth.models.network import Fusion, NetworkConfig, build_depth_network
 from semdepth.models.pose_net import build_pose_network
 from semdepth.models.weights import load_depth_network, load_pose_network, read_header, save_weights
 from semdepth.runtime import InputError
@@ -53,7 +54,7 @@ def _refused(path, match, load=load_depth_network):
     assert "; " in str(caught.value)  # a mend follows
 
 
-@pytest.mark.parametrize("fusion", ["depth-only", "none", "concat", "ssfa"])
+@pytest.mark.parametrize("fusion", get_args(Fusion))
 @pytest.mark.parametrize("initial", ["ground", "flat"])
 def test_round_trip(fusion, initial, tmp_path):
     network = build_depth_network(replace(CONFIG, fusion=fusion, initial_disparity=initial)).eval()

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -100,9 +101,19 @@ def test_ranking_ramps_in(small_network: NetworkConfig) -> None:
     assert make(small_network, ranking=0.2).weights(0)["ranking"] == 0.2
 
 
-def test_negative_weights_are_refused() -> None:
-    with pytest.raises(InputError, match=r"objective\.ranking"):
-        ObjectiveConfig(ranking=-1.0)
+def test_weights_that_are_none_are_refused() -> None:
+    for name in ("smoothness", "ranking", "ranking_warm_up", "exact_depth"):
+        for wrong in (-1.0, math.nan, math.inf):
+            with pytest.raises(InputError, match=rf"objective\.{name} {wrong}"):
+                ObjectiveConfig(**{name: wrong})
+
+
+def test_the_loss_of_data_that_is_not_learnt_from(small_network: NetworkConfig) -> None:
+    learner = make(replace(small_network, fusion="ssfa")).eval()
+    with torch.no_grad():
+        objective = learner(batch_of(Wall(labels=True)), measure=True)
+    assert torch.isfinite(objective.loss)
+    assert not objective.balance  # of no gradients
 
 
 def test_beyond_the_paper_only_the_balance_is_on_by_default(small_network: NetworkConfig) -> None:

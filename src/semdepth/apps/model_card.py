@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from semdepth.apps.run_folder import RunFolder, portable, read_run_folder
 from semdepth.evaluation.metrics import METRICS
 from semdepth.evaluation.report import HEADINGS, markdown_table
+from semdepth.models.network import Fusion
 
 PAPER = "[Learning Depth via Leveraging Semantics](https://arxiv.org/abs/2102.06685) (Li et al. 2021)"
 BASELINE = "[Monodepth2](https://arxiv.org/abs/1806.01260) (Godard et al. 2019)"
@@ -20,6 +21,7 @@ _BRANCHES = {
     "concat": "depth and segmentation, features exchanged",
     "ssfa": "depth and segmentation, aligned by SSFA",
 }
+assert set(_BRANCHES) == set(get_args(Fusion))
 
 
 def model_card(run: Path, repository: str = "owner/name", license: str = "other") -> str:

@@ -95,19 +95,21 @@ class DataConfig:
                 )
 
 
+_BY_FILES: tuple[DatasetName, ...] = ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder")
+"""Datasets of a file for each frame: those that ``_LISTERS`` lists."""
 _ONLY_FOR: dict[str, tuple[str, ...]] = {
-    "root": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder", "prepared", "shards"),
+    "root": (*_BY_FILES, "prepared", "shards"),
     "base_url": ("shards",),
     "split": ("kitti_raw", "cityscapes"),
     "sequences": ("kitti_raw", "kitti_odometry", "cityscapes"),
     "cameras": ("kitti_raw", "kitti_odometry"),
-    "frames": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
+    "frames": _BY_FILES,
     "ground_truth": ("kitti_raw",),
     "depth_cache": ("kitti_raw",),
     "require_depth": MAY_LACK_DEPTH,
     "intrinsics": ("folder",),
     "fov_deg": ("folder",),
-    "cache": ("kitti_raw", "kitti_odometry", "cityscapes", "make3d", "folder"),
+    "cache": _BY_FILES,
     "synthetic": ("synthetic",),
 }
 
@@ -212,3 +214,4 @@ _LISTERS: dict[str, Callable[[DataConfig, Path], list[FrameRecord]]] = {
     "make3d": _make3d,
     "folder": _folder,
 }
+assert set(_LISTERS) == set(_BY_FILES)

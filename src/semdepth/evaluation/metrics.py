@@ -20,7 +20,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DepthErrors:
-    """The seven usual errors of monocular depth (Eigen et al. 2014). The first four: lower is better."""
+    """The seven usual errors of monocular depth (Eigen et al. 2014). Of all but δ, lower is better."""
 
     abs_rel: float
     """mean |g − p| / g"""
@@ -39,7 +39,7 @@ class DepthErrors:
 
 
 METRICS: tuple[str, ...] = tuple(f.name for f in fields(DepthErrors))
-LOWER_IS_BETTER = frozenset(METRICS[:4])
+LOWER_IS_BETTER = frozenset(m for m in METRICS if not m.startswith("delta"))
 
 
 def as_array(values: Array) -> npt.NDArray[Any]:

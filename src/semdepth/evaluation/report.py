@@ -36,6 +36,8 @@ HEADINGS = {
     "log10": "log10",
     "rmse_log10": "RMS log10",
 }
+_OF_THE_IMAGE = {"border_density": "border density", "moving_objects": "moving objects"}
+assert {*HEADINGS, *_OF_THE_IMAGE} == {*METRICS, *MEASURES}
 _LOWER = LOWER_IS_BETTER | (set(HEADINGS) - set(METRICS))
 _Rows = list[list[str]]
 
@@ -70,7 +72,7 @@ def transposed(headings: Sequence[str], rows: _Rows) -> tuple[list[str], _Rows]:
 def interval_rows(result: EvaluationResult) -> tuple[list[str], _Rows]:
     """Lay out every quantity of one result with its 95 % interval."""
     kept = [(q, i) for q, i in result.intervals.items() if not math.isnan(i.mean)]
-    names = HEADINGS | {"border_density": "border density", "moving_objects": "moving objects"}
+    names = HEADINGS | _OF_THE_IMAGE
     rows = [
         [names[q], _number(i.mean), "–" if math.isnan(i.low) else f"{_number(i.low)} – {_number(i.high)}"]
         for q, i in kept

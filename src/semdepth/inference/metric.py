@@ -64,8 +64,8 @@ def require_segmentation(network: DepthNetwork) -> None:
     """
     if network.config.fusion == "depth-only":
         raise InputError(
-            "camera height: this network is depth-only and does not see what is road; use weights trained with "
-            "--network.fusion none, concat or ssfa"
+            "camera height: this network is depth-only and does not see what is road; use weights trained with a "
+            "segmentation branch, e.g. --network.fusion ssfa"
         )
 
 

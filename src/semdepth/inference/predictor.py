@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from semdepth.entropy import normalised_entropy
 from semdepth.geometry.camera import disparity_to_depth, resize_intrinsics
 from semdepth.images import as_rgb, read_image
 from semdepth.inference.box import boxed
@@ -191,7 +192,5 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _segment(logits: Tensor) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """Return labels (H, W) and normalised entropy (H, W) of (1, C, H, W) logits (METHOD 2.2)."""
-    log_probabilities = logits.log_softmax(dim=1)
-    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=1) / float(np.log(logits.shape[1]))
     labels = logits.argmax(dim=1)[0].byte().cpu().numpy()
-    return labels, entropy[0].clamp(0, 1).cpu().numpy()
+    return labels, normalised_entropy(logits.softmax(dim=1))[0].cpu().numpy()

@@ -12,7 +12,7 @@ class PairConfig:
     """How point pairs are drawn from a label map, and which rules against wrong pairs hold."""
 
     samples: int = 6500
-    """Border points drawn per image (of 640 wide; in proportion for others). Each gives up to three pairs."""
+    """Border points drawn per image (of 640 wide; in proportion for others): up to three pairs each, with ``upright`` five."""
     tolerance: float = 4.0
     """No point is closer to the border than this (px at 640 wide): labels are ragged there."""
     reach: float = 30.0

@@ -84,7 +84,7 @@ def sample_pairs(
         labels: (B, H, W) uint8 trainIds, 255 = ignore.
         disparity: (B, 1, H, W) positive, proportional to 1 / depth; no gradient flows. It orders borders for which the
             classes have no prior.
-        probabilities: (B, C, H, W) the network's class probabilities, for rule 4; leave out during warm-up.
+        probabilities: (B, C, H, W) the network's class probabilities, for rule 4.
         confidence: (B, H, W) of the labels, in [0, 1], for rule 3.
         config: distances, numbers and rules.
         generator: source of the draws. An image's pairs depend on its place in the batch, never on other images.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from semdepth.entropy import normalised_entropy
 from semdepth.labels import SKY
 from semdepth.losses.pair_config import PairConfig
 from semdepth.losses.pairs import PointPairs, sample_pairs
@@ -32,15 +32,16 @@ class RankingConfig:
     """band: differences this small are free (in log-disparity for the hinge, else in disparity over its mean)."""
     sky_yields: bool = True
     """In a pair with the sky only the sky is pushed. View synthesis measures the thing before it and knows nothing of the
-    sky, which a network puts at some tens of metres: pushed alike, what is far came nearer instead."""
+    sky, which a network puts at some tens of metres: pushed alike, what is far came nearer instead. (Logistic: all that
+    the image's mean is taken of is pushed a little.)"""
     uncertainty: bool = True
     """Weight each pair by the certainty of the network's classes at both points, where probabilities are given."""
     pairs: PairConfig = field(default_factory=PairConfig)
     """How pairs are drawn, and which rules they pass."""
 
     def __post_init__(self) -> None:
-        if self.margin < 0 or self.band < 0:
-            raise InputError(f"ranking.margin {self.margin} and ranking.band {self.band} must not be negative")
+        if not (self.margin >= 0 and self.band >= 0):
+            raise InputError(f"ranking_loss.margin {self.margin}, ranking_loss.band {self.band}: give numbers >= 0")
 
 
 def semantic_ranking_loss(
@@ -59,7 +60,7 @@ def semantic_ranking_loss(
     φ = max(0, margin − ℓ·(s_i − s_j)) or log(1 + exp(−ℓ·(s_i − s_j))) for ℓ = ±1; for ℓ = 0
     φ = max(0, abs(s_i − s_j) − band) or (s_i − s_j)². w = c_i·c_j, c = 1 − normalised entropy of the classes.
     Every form is invariant to the scale of disparity. Against the sky no gradient flows to the other point, if
-    ``config.sky_yields``.
+    ``config.sky_yields``, but, in the logistic form, through the mean.
 
     Args:
         disparity: (B, 1, H, W) positive and proportional to 1 / depth: the disparity that
@@ -129,9 +130,5 @@ def _penalty(difference: Tensor, ordinal: Tensor, config: RankingConfig) -> Tens
 
 def _certainty(pairs: PointPairs, probabilities: Tensor) -> Tensor:
     """Return ``c_i·c_j`` of each pair, (P,), with c = 1 − H(p) / log C, detached."""
-    certainty: list[Tensor] = []
-    for p in pairs.at(probabilities.detach().movedim(1, 3)):
-        entropy = -torch.special.xlogy(p.float(), p.float()).sum(1)
-        certainty.append((1 - entropy / math.log(p.shape[1])).clamp(0, 1))
-    at_i, at_j = certainty
+    at_i, at_j = (1 - normalised_entropy(p.float()) for p in pairs.at(probabilities.detach().movedim(1, 3)))
     return at_i * at_j

@@ -138,7 +138,7 @@ def upright_partners(region: Tensor, points: Points, draw: Tensor) -> Points:
 
 
 def middle_points(region: Tensor, borders: Borders) -> tuple[Points, Tensor]:
-    """Return for both sides of each border point the middle of the run, along the row, that begins there, and its width.
+    """Return for both sides of each border point the middle of the run, along the row, that it lies in, and its width.
 
     Args:
         region: (B, H, W) of ``connected_regions``.

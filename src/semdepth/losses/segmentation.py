@@ -1,8 +1,6 @@
-"""Segmentation against noisy labels, and the branch's own uncertainty."""
+"""Segmentation against noisy labels."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -43,24 +41,6 @@ def segmentation_loss(logits: Tensor, labels: Tensor, confidence: Tensor | None 
         weight = weight * _at_centres(confidence, size)
     loss = F.cross_entropy(_full_precision(logits), labels.long(), ignore_index=IGNORE, reduction="none")
     return (loss * weight).sum() / share.mean(weight.sum()).clamp(min=1e-12)
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Return the normalised entropy of the class probabilities, ``u = H(softmax(logits)) / log C``: the uncertainty.
-
-    Args:
-        logits: (B, C, H, W) with C of 2 or more, any float type.
-
-    Returns:
-        (B, H, W) float32 or better in [0, 1]: 0 is certain, 1 is a uniform guess. Detach it where it weights a loss.
-
-    Raises:
-        ValueError: if the shape is wrong.
-    """
-    _require_logits(logits)
-    log_probabilities = F.log_softmax(_full_precision(logits), dim=1)
-    entropies = -(log_probabilities.exp() * log_probabilities).sum(1)
-    return (entropies / math.log(logits.shape[1])).clamp(0, 1)
 
 
 def _full_precision(logits: Tensor) -> Tensor:

@@ -61,8 +61,10 @@ assert set(VARIANTS) == set(get_args(Variant))
 BEYOND: tuple[Variant, ...] = (
     "full-robust", "zoom", "motion-mask", "balance-fixed", "balance-gradient", "balance-learnt",
 )  # fmt: skip
-"""Variants beyond the paper, each the full method and one thing changed; of the three balances one is the recipe's own."""
+"""Variants beyond the paper, which run only when they are named. These are each the full method and one thing changed; of the
+three balances one is the recipe's own. Say in ``WITHOUT`` what another is compared with, if not with full."""
 WITHOUT: dict[Variant, tuple[Variant, ...]] = {
+    **dict.fromkeys(BEYOND, ("full",)),
     "two-branch": (BASELINE,),
     "concat": ("two-branch",),
     "ssfa": ("two-branch", "concat"),
@@ -71,7 +73,6 @@ WITHOUT: dict[Variant, tuple[Variant, ...]] = {
     "ranking": ("two-branch",),
     "full": ("ssfa", "ranking"),
     "full-clean-labels": ("full",),
-    **dict.fromkeys(BEYOND, ("full",)),
 }
 """Variant → those that each lack one part of it, and so tell what that part adds.
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch.nn.functional as F
 
 from semdepth.data.video import JudgedFrames
+from semdepth.entropy import normalised_entropy
 from semdepth.evaluation.metrics import Float64, calibration_sums
 from semdepth.evaluation.protocols import Protocol, depth_from_disparity, flip_post_process
 from semdepth.labels import NUM_CLASSES
@@ -93,8 +94,7 @@ def look_at(
         resized = F.interpolate(output.logits[0], truth.shape, mode="bilinear", align_corners=False)[0]
         confidence, guess = resized.max(dim=0)
         labels = guess.byte().cpu().numpy()
-        entropy = -(resized * resized.clamp(min=1e-12).log()).sum(dim=0) / float(np.log(resized.shape[0]))
-        unsure = entropy.clamp(0, 1).cpu().numpy().astype(np.float64)
+        unsure = normalised_entropy(resized, 0).cpu().numpy().astype(np.float64)
         sums = _calibration(frames.labels(index), labels, confidence.clamp(0, 1).cpu().numpy())
     return Look(frames.name(index), image, aligned.ground_truth, aligned.prediction, error, labels, unsure, sums)
 

@@ -3,10 +3,10 @@
 ``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank``
 
 The sum over the scales k is ``view_synthesis``; L_sem is ``sum_over_scales``, L_rank is ``Learner.ranking``, and every λ
-stands in ``Learner.weights``.
+stands in ``Learner.weights``; but λ_sem is followed or learnt by ``TaskBalance``, unless the balance is ``fixed``.
 
 Beyond the paper, each off by default: ``+ λ_contact·L_contact``, ``+ λ_zoom·L_zoom``, ``+ λ_exact·L_exact``, a mask of
-moving objects in L_photo, a balance of the two tasks.
+moving objects in L_photo.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Learner(nn.Module):
             measure: measure how strongly depth and segmentation pull at what they share (costs about a backward pass).
         """
         measure = (measure or self.balance.is_due(step)) and self.depth.semantic_decoder is not None
+        measure = measure and torch.is_grad_enabled()
         with captured(self.depth.encoder, measure) as shared:
             output = _in_planes(self.depth(batch.seen_target if batch.seen_target is not None else batch.target))
         if self.pose.focal is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from semdepth.losses.kernels import Kernels
@@ -47,17 +48,10 @@ class ObjectiveConfig:
     """How depth and segmentation are weighed against each other."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "smoothness",
-            "segmentation",
-            "ranking",
-            "ranking_warm_up",
-            "ground_contact",
-            "zoom_consistency",
-            "exact_depth",
-        ):
-            if getattr(self, name) < 0:
-                raise InputError(f"objective.{name}: must not be negative")
+        for weight in fields(self):
+            value = getattr(self, weight.name)
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise InputError(f"objective.{weight.name} {value}: must be a number that is not negative")
         if self.motion_mask == "moving" and not self.auto_mask:
             raise InputError("objective.motion_mask: moving compares with standing still; set objective.auto_mask=true")
         if self.balance.method == "learnt" and self.segmentation == 0:
