@@ -13,6 +13,7 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
+from semdepth.apps.complaints import in_plain_words
 from semdepth.runtime import InputError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its option's help
@@ -63,17 +64,24 @@ class Help(DefaultHelpFormatter):
 class Parser(ArgumentParser):
     """A parser that raises ``InputError`` instead of printing its usage and leaving."""
 
+    asked: Sequence[str] = ()
+    """What it was last asked to parse."""
+
     def __init__(self, *args: Any, description: str | None = None, **others: Any) -> None:
         """Take a docstring as the description: its Examples end the help, its Args stand with the options."""
         prose, *rest = re.split(r"^(Args|Examples|Raises):\n", cleandoc(description or ""), flags=re.M)
         sections = dict(zip(rest[::2], rest[1::2], strict=True))
         examples = textwrap.indent(textwrap.dedent(sections.get("Examples", "")).strip(), "  ")
         epilog = f"Examples:\n{examples}" if examples else None
-        super().__init__(*args, description=prose.strip() or None, epilog=epilog, formatter_class=Help, **others)
+        settings = {
+            "formatter_class": Help,
+            "allow_abbrev": False,
+        }  # a part of a name would mean another option one day
+        super().__init__(*args, description=prose.strip() or None, epilog=epilog, **settings, **others)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong with the arguments, in one line of bearable length."""
-        line = " ".join(message.split())
+        line = " ".join(in_plain_words(message, self.asked, self._option_string_actions).split())
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
         raise InputError(line) from ex
@@ -84,8 +92,9 @@ class Parser(ArgumentParser):
         Raises:
             InputError: if the arguments, or a file that they name, cannot be used.
         """
+        self.asked = underscored(args)
         try:
-            return super().parse_args(underscored(args), **others)
+            return super().parse_args(self.asked, **others)
         except UnicodeDecodeError as error:
             name = next((str(path) for path in _files(args) if not _is_text(path)), "a file that an option names")
             raise InputError(f"{name}: is not UTF-8 text ({error.reason}); save it as UTF-8") from None

@@ -48,9 +48,9 @@ def load_experiment(path: Path) -> Experiment:
     try:
         return parse_experiment(["--config", str(file), *_of_before(file)])
     except InputError as error:
-        if "does not accept option" not in str(error) or file.name != RUN_CONFIG:
+        if "there is no option" not in str(error) or file.name != RUN_CONFIG:
             raise
-        raise InputError(f"{file}: {error}; if a newer semdepth wrote it, upgrade") from None
+        raise InputError(f"{error}; if a newer semdepth wrote it, upgrade") from None
 
 
 def _of_before(file: Path) -> list[str]:
