@@ -47,6 +47,19 @@ def test_what_is_no_recipe_is_refused(content: str, tmp_path: Path) -> None:
         load_experiment(tmp_path)
 
 
+def test_a_folder_of_other_files_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    experiment = replace(Experiment(), run=tmp_path)
+    for harmless in (".hidden", "config.tmp"):
+        (tmp_path / harmless).touch()
+    refuse_other_run(experiment)
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(InputError, match=r"holds other files \(photo\.jpg\) and no run; give another --run"):
+        save_experiment(experiment)
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        save_experiment(replace(experiment, run=tmp_path / "photo.jpg"))
+    assert not (tmp_path / RUN_CONFIG).exists()
+
+
 def test_a_run_of_a_newer_version_names_its_file(tmp_path: Path) -> None:
     save_experiment(replace(Experiment(), run=tmp_path))
     written = yaml.safe_load((tmp_path / RUN_CONFIG).read_text())

@@ -275,6 +275,16 @@ def test_starting_from_weights(tmp_path: Path, wall: Wall, small_network: Networ
         make(tmp_path / "c", other, wall, initial_weights=weights)
 
 
+def test_starting_from_weights_without_a_pose_network(small_network: NetworkConfig, tmp_path: Path) -> None:
+    depth, file = build_depth_network(small_network, seed=3), tmp_path / "w.safetensors"
+    save_weights(file, depth, extra={"image_size": [64, 96]})
+    learner = Learner(small_network, ObjectiveConfig())
+    before = {name: value.clone() for name, value in learner.pose.state_dict().items()}
+    start_from(file, learner)
+    assert all(torch.equal(value, depth.state_dict()[name]) for name, value in learner.depth.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.pose.state_dict().items())
+
+
 def test_weights_of_another_norm_are_refused(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
     """Their tensors have the same names and shapes."""
     found, wanted = (replace(small_network, fusion="ssfa", ssfa_norm=norm) for norm in ("instance", "channels"))

@@ -67,9 +67,13 @@ def refuse_other_run(experiment: Experiment) -> None:
     """Make sure that the run folder is free, or holds a run of this very experiment.
 
     Raises:
-        InputError: if it holds another one.
+        InputError: if it holds another one, or what is no run.
     """
     path = experiment.run / RUN_CONFIG
+    if experiment.run.is_file():
+        raise InputError(f"{experiment.run}: is a file; give a folder as --run")
+    if not path.exists() and (others := _files_of_others(experiment.run)):
+        raise InputError(f"{experiment.run}: holds other files ({others[0]}) and no run; give another --run")
     new = flatten(experiment)
     if path.exists():
         old = flatten(load_experiment(path))
@@ -79,6 +83,12 @@ def refuse_other_run(experiment: Experiment) -> None:
                 f"{experiment.run}: holds a run with other options ({', '.join(changed[:4])}); resume it with the same "
                 "options, or give another --run"
             )
+
+
+def _files_of_others(folder: Path) -> list[str]:
+    """Return what lies in a folder that is to become a run's; hidden files, and what a run leaves before it starts, are none."""
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if not name.startswith(".") and name != Path(RUN_CONFIG).with_suffix(".tmp").name]
 
 
 def save_experiment(experiment: Experiment) -> Path:

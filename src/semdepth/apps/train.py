@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from semdepth.apps.recipes import refuse_other_run, save_experiment
 from semdepth.config import Experiment
 from semdepth.data.catalog import Frames, open_dataset
 from semdepth.data.leaks import refuse_leak
+from semdepth.inference.box import boxed
 from semdepth.runtime import logger
 from semdepth.training.trainer import Trainer, Validate
 from semdepth.training.validation import Validation, protocol_for
@@ -71,6 +74,9 @@ def build_trainer(experiment: Experiment, dataset: Frames, judged: Frames | None
     if judged is not None:
         assert experiment.validation is not None
         validate = Validation(judged, protocol_for(judged, experiment.validation))
+    trainer = experiment.trainer
+    if trainer.initial_weights is not None:
+        trainer = replace(trainer, initial_weights=Path(boxed(trainer.initial_weights)))
     return kind(
         experiment.run,
         dataset,
@@ -78,7 +84,7 @@ def build_trainer(experiment: Experiment, dataset: Frames, judged: Frames | None
         objective=experiment.objective,
         optim=experiment.optim,
         augment=experiment.augment,
-        trainer=experiment.trainer,
+        trainer=trainer,
         validate=validate,
         image_size=(experiment.data.height, experiment.data.width),
     )

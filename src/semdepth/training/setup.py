@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from semdepth.data.transforms import AugmentConfig
+from semdepth.models.pose_net import PoseNetwork
 from semdepth.models.weights import load_depth_network, load_pose_network
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, logger
 from semdepth.structures import FrameBatch
 from semdepth.training.objective import Learner
 from semdepth.training.trainer_config import TrainerConfig
@@ -72,24 +73,32 @@ def check_views(augment: AugmentConfig, learner: Learner) -> None:
 def start_from(weights: Path, learner: Learner) -> None:
     """Fill both networks from a weight file of the same architecture; a learnt focal length starts anew, as cameras differ.
 
+    A file without a pose network, such as those in the box, fills the depth network; motion is learnt from scratch.
+
     Raises:
         InputError: if the file cannot be used or holds other networks.
     """
-    depth, _ = load_depth_network(weights)
-    pose = load_pose_network(weights)
+    depth, header = load_depth_network(weights)
     found, wanted = depth.config, learner.depth.config
     if found.fusion == wanted.fusion == "ssfa" and found.ssfa_norm != wanted.ssfa_norm:  # the tensors do not tell
         raise InputError(f"{weights}: its SSFA has another norm; set network.ssfa_norm: {found.ssfa_norm}")
     try:
         learner.depth.load_state_dict(depth.state_dict())
-        of_camera = ("focal.", "turn.")
-        own = {key: value for key, value in learner.pose.state_dict().items() if key.startswith(of_camera)}
-        shared = {key: value for key, value in pose.state_dict().items() if not key.startswith(of_camera)}
-        learner.pose.load_state_dict(shared | own)
+        if header.pose_encoder is not None:
+            _fill_but_the_camera(learner.pose, load_pose_network(weights))
     except RuntimeError:
         raise InputError(
             f"{weights}: holds other networks than this experiment's; set network.* as in the run that wrote it"
         ) from None
+    if header.pose_encoder is None:
+        logger.info("%s: holds no pose network; motion is learnt from scratch", weights)
+
+
+def _fill_but_the_camera(pose: PoseNetwork, found: PoseNetwork) -> None:
+    of_camera = ("focal.", "turn.")
+    own = {key: value for key, value in pose.state_dict().items() if key.startswith(of_camera)}
+    shared = {key: value for key, value in found.state_dict().items() if not key.startswith(of_camera)}
+    pose.load_state_dict(shared | own)
 
 
 def build_fabric(config: TrainerConfig) -> Fabric:

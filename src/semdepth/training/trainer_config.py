@@ -39,7 +39,9 @@ class TrainerConfig:
     overfit: bool = False
     """Learn the first batch again and again, without augmentation: the loss must fall, or something is broken."""
     initial_weights: Path | None = None
-    """Weights to start from (a .safetensors of the same networks); None: from scratch or ``network.pretrained``."""
+    """Weights to start from (a .safetensors of the same networks, or ``rendered`` for those in the box, which are of
+    recipes/rendered.yaml's networks); where they hold no pose network, it starts from scratch. None: all does, or
+    ``network.pretrained``."""
     log_every: int = 10
     """Steps between rows of the curves, and between looks of the collapse watch."""
     checkpoint_every: int = 200
