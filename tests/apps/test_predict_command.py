@@ -296,3 +296,13 @@ def test_intrinsics_of_an_image_of_another_size() -> None:
 
     with pytest.raises(InputError, match="principal point"):
         Cameras(intrinsics=(50, 50, 300, 20)).matrix((40, 60))
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path: Path, capsys: CaptureText) -> None:
+    photo, weights, out = tmp_path / "a.png", tmp_path / "w.safetensors", tmp_path / "out"
+    Image.fromarray(RANDOM).save(photo)
+    save_weights(weights, build_depth_network(SMALL, seed=0), extra={"image_size": [64, 96]})
+    given = ["predict", str(photo), f"--weights={weights}"]
+    assert "intrinsics" in complaint([*given, "--save=ply", f"--out={out}"], capsys)
+    assert not out.exists()
+    assert "is a file; give a folder as --out" in complaint([*given, f"--out={photo}"], capsys)

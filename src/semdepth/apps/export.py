@@ -102,7 +102,7 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         InputError: if it has another form.
     """
-    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)  # no ×: with that, sizes are printed the other way round
     if match is None:
         raise InputError(f"size {text!r}: give height x width, e.g. 192x640, or dynamic")
     return int(match[1]), int(match[2])
@@ -131,7 +131,8 @@ class Calibration:
 def summary(out: Path, header: ExportHeader, found: Difference, format: str) -> str:
     """Return what was written, and how far it is from the network."""
     height, width = header.weights.extra["image_size"]
-    shape = f"multiples of {header.size_multiple}, made for {width}×{height}" if header.dynamic else f"{width}×{height}"
+    shape = f"{width}×{height} (--size {height}x{width})"
+    shape = f"multiples of {header.size_multiple}, made for {width}×{height}" if header.dynamic else shape
     kind = {"onnx": f"ONNX opset {OPSET}", "ncnn": "ncnn", "torch": "torch.export"}[format]
     size = sum(file.stat().st_size for file in files_of(out))
     batch = "one image at a time" if format == "ncnn" else "any batch"

@@ -51,11 +51,13 @@ class Job:
             return None
         return MetricScale(self.camera_height, self.cameras, self.predictor.network, table)
 
+    def camera(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
+        """Return the intrinsics of an image, where a file of it needs them."""
+        return self.cameras.matrix((pixels.shape[0], pixels.shape[1])) if NEED_CAMERA & set(self.outputs) else None
+
     def write(self, stem: Path, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
         """Write the files of an image or a frame."""
-        size = (pixels.shape[0], pixels.shape[1])
-        camera = self.cameras.matrix(size) if NEED_CAMERA & set(self.outputs) else None
-        write_prediction(stem, pixels, prediction, self.outputs, camera, self.max_depth)
+        write_prediction(stem, pixels, prediction, self.outputs, self.camera(pixels), self.max_depth)
 
 
 def predict(
@@ -80,7 +82,8 @@ def predict(
 
     Depth is up to scale, unless the camera's height above the road is given: then the road that the network sees tells
     the scale, filtered by the median of the last 15 images (in the order of their names, or of a video; images without
-    road take the scale of those before). The panels say which it is, and so does metric_scale.csv, image by image.
+    road take the scale of those before). The panels say which it is, and so does metric_scale.csv, image by image
+    (of videos there is none).
 
     Point clouds and metres need the camera: its intrinsics, its field of view, or weights that know their own camera.
 
@@ -193,6 +196,7 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
     for prediction in job.predictor.predict_many(readable(), batch=job.batch, flip=job.flip):
         path, pixels = waiting.popleft()
         final = prediction if metric is None else metric(path.name, prediction)
+        job.camera(pixels)  # what is not known is said before anything is written
         settings.note()
         if metric is not None:
             metric.write(settings.out)
