@@ -46,16 +46,22 @@ def turn(worker: subprocess.Popen[str]) -> float:
     return float(worker.stdout.readline())
 
 
+def round_of(workers: list[subprocess.Popen[str]], swapped: bool) -> list[float]:
+    """Let both take a step; whoever comes second finds the machine as the first has left it, so they change places."""
+    seconds = [turn(worker) for worker in (workers[::-1] if swapped else workers)]
+    return seconds[::-1] if swapped else seconds
+
+
 def main() -> None:
     """Compare the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("way")
     parser.add_argument("sources", nargs=2)
     parser.add_argument("--what", choices=["step", "losses"], default="step")
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=8)
     asked = parser.parse_args()
     workers = [start(asked.way, asked.what, source) for source in asked.sources]
-    before, after = zip(*([turn(worker) for worker in workers] for _ in range(asked.turns)), strict=True)
+    before, after = zip(*(round_of(workers, swapped=i % 2 == 1) for i in range(asked.turns)), strict=True)
     for source, seconds in zip(asked.sources, (before, after), strict=True):
         print(f"{source}: {statistics.median(seconds):.3f} s ({min(seconds):.3f} - {max(seconds):.3f})")
     print(f"ratio, turn by turn: {statistics.median(a / b for a, b in zip(before, after, strict=True)):.2f}")

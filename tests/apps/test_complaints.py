@@ -57,6 +57,11 @@ def test_what_an_option_says_is_not_the_recipes_fault(tmp_path: Path) -> None:
     assert _said(["--config", str(recipe), "--data.height", "many"]) == "data.height many: give a whole number"
 
 
+def test_no_argument_at_all() -> None:
+    with pytest.raises(InputError, match="required: inputs"):
+        function_parser("semdepth predict", predict).parse_args([])
+
+
 def test_a_part_of_a_name_is_no_name() -> None:
     with pytest.raises(InputError, match=r"there is no option --weight; did you mean --weights\?"):
         function_parser("semdepth predict", predict).parse_args(["photo.jpg", "--weight", "x"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from semdepth.apps.cli import main
 from semdepth.apps.report_data import look_again, worst_and_best
@@ -170,6 +171,26 @@ def test_no_pictures_of_other_weights(runs: tuple[Path, Path], tmp_path: Path) -
     assert "weights have changed" in (run / "report.html").read_text()
 
 
+def test_runs_that_were_not_judged(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    """As of those who have no ground truth: how they were made, their curves, what training saw."""
+    unjudged = [tmp_path / run.name for run in runs]
+    for run, copy in zip(runs, unjudged, strict=True):
+        shutil.copytree(run, copy, ignore=shutil.ignore_patterns("evaluation*"))
+    (unjudged[0] / "panels").mkdir(exist_ok=True)
+    Image.fromarray(np.zeros((20, 3000, 3), dtype=np.uint8)).save(unjudged[0] / "panels/step_99999999.png")
+    shutil.rmtree(unjudged[1] / "panels", ignore_errors=True)
+    assert main(["report", *map(str, unjudged), "--device=cpu"]) == 0
+    page = (unjudged[0] / "report.html").read_text()
+    assert "Not judged" in page
+    assert "What training saw" in page
+    assert "step_99999999: image, disparity" in page
+    assert "train/loss" in page
+    assert "Worst images" not in page
+    (unjudged[0] / "panels/step_99999999.png").write_bytes(b"torn")
+    assert main(["report", str(unjudged[0]), "--device=cpu"]) == 0
+    assert "no panels" in (unjudged[0] / "report.html").read_text()
+
+
 def test_bad_input(runs: tuple[Path, Path], tmp_path: Path, capsys: CaptureText) -> None:
     full, depth = map(str, runs)
     assert "no such run folder" in complaint(["report", str(tmp_path / "nowhere")], capsys)
@@ -192,7 +213,7 @@ def test_bad_input(runs: tuple[Path, Path], tmp_path: Path, capsys: CaptureText)
     (other / "evaluation.json").write_text("{}")
     assert "is no evaluation" in complaint(["report", str(other)], capsys)
     (other / "evaluation.json").unlink()
-    assert f"semdepth evaluate {other}" in complaint(["report", str(other)], capsys)
+    assert f"semdepth evaluate {other}" in complaint(["report", full, str(other)], capsys)
     file = tmp_path / "file"
     file.write_text("")
     line = complaint(

@@ -60,7 +60,7 @@ def in_plain_words(message: str, arguments: Sequence[str], options: Collection[s
 def _recipe(arguments: Sequence[str]) -> Path | None:
     """Return the last recipe that the arguments name."""
     named = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if argument == "--config":
             named = Path(following)
         elif argument.startswith("--config="):

@@ -23,12 +23,13 @@ PAGE = "report.html"
 def report(
     runs: list[Path], out: Path | None = None, images: int = 4, frames: int = 64, device: str = "auto"
 ) -> None:  # fmt: skip
-    """Write one HTML page about one or several judged runs: open it in a browser, send it to somebody, it needs nothing else.
+    """Write one HTML page about one or several runs: open it in a browser, send it to somebody, it needs nothing else.
 
     On it: how each run was made, its errors with 95 % intervals beside the baselines, curves, bars by class and by
     complexity of the scene, the worst and the best images with error maps, whether the uncertainty can be trusted; of several
     runs also the paired bootstrap differences to the first. Judge them first, alike, with semdepth evaluate RUN. The pictures
-    are predicted anew from the data that they were judged on; where that is gone, the page says so.
+    are predicted anew from the data that they were judged on; where that is gone, the page says so. Of runs that were not
+    judged, for want of ground truth, the page shows how they were made, their curves, and the newest of training's pictures.
 
     Args:
         runs: Run folders, the one to compare with first.
@@ -44,19 +45,22 @@ def report(
     if images < 0 or frames < 0:
         raise InputError(f"images {images}, frames {frames}: must not be negative")
     choose_device(device)
-    found = named([read_judged(path) for path in runs])
+    found = named([read_run_folder(path) for path in runs])
+    judged = is_judged(found)
     refuse_unlike(found)
     out = out or runs[0] / PAGE
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name the page to write, e.g. {out / PAGE}")
     first = next(iter(found.values()))
-    worst, best = worst_and_best(first, images)
+    worst, best = worst_and_best(first, images) if judged else ([], [])
     content = page(
         Report(
             runs=found,
-            finished={name: read_run(run.path / EVALUATION) for name, run in found.items()},
+            finished={name: read_run(run.path / EVALUATION) for name, run in found.items()} if judged else {},
             curves={name: read_curves(run.path) for name, run in found.items()},
-            seen={name: look_again(run, [*worst, *best], frames, device) for name, run in found.items()},
+            seen={name: look_again(run, [*worst, *best], frames, device) for name, run in found.items()}
+            if judged
+            else {},
             worst=worst,
             best=best,
             made=_made(runs),
@@ -69,16 +73,16 @@ def report(
     Console().print(f"The page: {out} ({len(content) / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
 
 
-def read_judged(path: Path) -> RunFolder:
-    """Read a run that has been judged.
+def is_judged(runs: dict[str, RunFolder]) -> bool:
+    """Return whether the runs have been judged.
 
     Raises:
-        InputError: if it is no run, or has not been judged.
+        InputError: if some have and others have not.
     """
-    run = read_run_folder(path)
-    if run.evaluation is None:
-        raise InputError(f"{path}: has not been judged yet; first semdepth evaluate {path}")
-    return run
+    missing = [run.path for run in runs.values() if run.evaluation is None]
+    if missing and len(missing) < len(runs):
+        raise InputError(f"{missing[0]}: has not been judged yet, others have; first semdepth evaluate {missing[0]}")
+    return not missing
 
 
 def named(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
@@ -111,7 +115,7 @@ def refuse_unlike(runs: dict[str, RunFolder]) -> None:
                     f"{first_name} and {name} were judged differently ({what} {one} and {other}); judge both alike with "
                     "semdepth evaluate RUN --protocol …"
                 )
-        one, other = ([row["name"] for row in (r.evaluation or {})["rows"]] for r in (first, run))
+        one, other = ([row["name"] for row in (r.evaluation or {"rows": ()})["rows"]] for r in (first, run))
         if one != other:
             raise InputError(
                 f"{first_name} and {name} were judged on different images; judge both alike with semdepth evaluate RUN --data.*"

@@ -12,7 +12,7 @@ from typing import Any
 from semdepth.apps import report_charts as charts
 from semdepth.apps.model_card import caption
 from semdepth.apps.report_data import Seen
-from semdepth.apps.report_pictures import WORST, frame_article
+from semdepth.apps.report_pictures import WORST, frame_article, panel_figure
 from semdepth.apps.report_tables import differences_table, errors_table, facts_table, run_heading
 from semdepth.apps.run_folder import RunFolder
 from semdepth.evaluation.metrics import expected_calibration_error
@@ -35,6 +35,7 @@ class Report:
 
     runs: Mapping[str, RunFolder]
     finished: Mapping[str, FinishedRun]
+    """Empty, as is ``seen``, where the runs were not judged."""
     curves: Mapping[str, Curves]
     seen: Mapping[str, Seen]
     worst: Sequence[str]
@@ -51,15 +52,21 @@ class Report:
 
 def page(report: Report) -> str:
     """Return the whole page."""
+    made = "How they were made" if len(report.runs) > 1 else "How it was made"
     sections = [
-        ("made", "How they were made" if len(report.runs) > 1 else "How it was made", facts_table(report.runs)),
+        ("made", made, facts_table(report.runs)),
         ("errors", "Errors", _errors(report)),
         ("curves", "Curves", _curves(report)),
-        ("where", "Where the errors are", _where(report)),
-        ("trust", "Can the uncertainty be trusted?", _trust(report)),
-        ("worst", "Worst images", _frames(report, report.worst, "Largest AbsRel")),
-        ("best", "Best images", _frames(report, report.best, "Smallest AbsRel")),
     ]
+    if report.finished:
+        sections += [
+            ("where", "Where the errors are", _where(report)),
+            ("trust", "Can the uncertainty be trusted?", _trust(report)),
+            ("worst", "Worst images", _frames(report, report.worst, "Largest AbsRel")),
+            ("best", "Best images", _frames(report, report.best, "Smallest AbsRel")),
+        ]
+    else:
+        sections.append(("training", "What training saw", _panels(report)))
     links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
     body = "".join(
         f'<section id="{key}"><h2>{escape(title)}</h2>{content}</section>' for key, title, content in sections
@@ -79,8 +86,20 @@ def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def _panels(report: Report) -> str:
+    shown = {name: panel_figure(run.path) for name, run in report.runs.items()}
+    found = [
+        f"<p>{_whose(report, name)}</p><div class='seen'>{figure}</div>" for name, figure in shown.items() if figure
+    ]
+    return "".join(found) or _note("There are no panels in the run folder.")
+
+
 def _errors(report: Report) -> str:
     first = next(iter(report.runs.values()))
+    if not report.finished:
+        return _note(
+            f"Not judged: where true depth is known, semdepth evaluate {first.path} --data.* tells how wrong it is."
+        )
     told = f"<p>{escape(caption(first.evaluation or {}))} Bold: the best of a row.</p>{errors_table(report.runs)}"
     if len(report.runs) == 1:
         return told

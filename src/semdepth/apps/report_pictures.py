@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,14 @@ from PIL import Image
 
 from semdepth import visualise
 from semdepth.apps.report_tables import run_heading
+from semdepth.images import read_image
+from semdepth.runtime import InputError
 from semdepth.training.closer_look import Look
 
-WIDEST = 640
+WIDEST, WIDEST_PANEL = 640, 1600
 """Pixels; larger pictures are made smaller."""
+PANEL = "image, disparity, the first source warped to it, photometric error, where it counts"
+"""What a training panel has side by side."""
 WORST = 0.5
 """AbsRel that is as red as it gets."""
 
@@ -45,6 +50,15 @@ def frame_article(name: str, looks: Mapping[str, Look], places: Mapping[str, int
     return f'<article class="frame"><h3>{escape(name)}</h3>{"".join(rows)}</article>'
 
 
+def panel_figure(run: Path) -> str | None:
+    """Return the HTML of the newest panel that training left in a run folder; None: there is none that can be read."""
+    panels = sorted((run / "panels").glob("*.png"))
+    try:
+        return _figure(read_image(panels[-1]), f"{panels[-1].stem}: {PANEL}", WIDEST_PANEL) if panels else None
+    except InputError:
+        return None
+
+
 def _row(figures: Sequence[str]) -> str:
     return f'<div class="maps">{"".join(figures)}</div>'
 
@@ -60,19 +74,19 @@ def _predicted(look: Look, span: tuple[float, float]) -> list[str]:
     return cells
 
 
-def data_uri(picture: visualise.Picture) -> str:
-    """Return a picture as a PNG inside a ``data:`` address; wider ones than ``WIDEST`` are made smaller."""
+def data_uri(picture: visualise.Picture, widest: int = WIDEST) -> str:
+    """Return a picture as a PNG inside a ``data:`` address; wider ones than ``widest`` are made smaller."""
     image = Image.fromarray(np.ascontiguousarray(picture))
-    if image.width > WIDEST:
-        image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.BOX)
+    if image.width > widest:
+        image = image.resize((widest, max(1, round(image.height * widest / image.width))), Image.Resampling.BOX)
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _figure(picture: visualise.Picture, caption: str) -> str:
+def _figure(picture: visualise.Picture, caption: str, widest: int = WIDEST) -> str:
     text = escape(caption)
-    return f'<figure><img src="{data_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return f'<figure><img src="{data_uri(picture, widest)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def _span(look: Look) -> tuple[float, float]:

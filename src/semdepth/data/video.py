@@ -85,7 +85,7 @@ def read_ground_truth(record: FrameRecord) -> npt.NDArray[np.float32]:
     if record.depth is None:
         raise InputError(
             f"{record.image}: has no ground truth depth; judge on synthetic, make3d, or on kitti_raw or cityscapes with "
-            "require_depth, which leaves such frames out"
+            "require_depth, which leaves such frames out; without any, semdepth report RUN shows a run's curves and pictures"
         )
     depth = _whole_depth(record.depth, record.image_size)
     return depth[kept_rows(record.rows, len(depth))]
