@@ -73,10 +73,8 @@ class Parser(ArgumentParser):
         sections = dict(zip(rest[::2], rest[1::2], strict=True))
         examples = textwrap.indent(textwrap.dedent(sections.get("Examples", "")).strip(), "  ")
         epilog = f"Examples:\n{examples}" if examples else None
-        settings = {
-            "formatter_class": Help,
-            "allow_abbrev": False,
-        }  # a part of a name would mean another option one day
+        # A part of a name would mean another option one day.
+        settings = {"formatter_class": Help, "allow_abbrev": False}
         super().__init__(*args, description=prose.strip() or None, epilog=epilog, **settings, **others)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
