@@ -48,8 +48,11 @@ def find_inputs(given: Sequence[str], out: Path) -> Inputs:
         out: the folder that predictions go to, which may lie in a given folder.
 
     Raises:
-        InputError: if one of them is not there or holds no image, or two would have files of the same names.
+        InputError: if one of them is not there or holds no image, two would have files of the same names, or ``out`` is
+            a file.
     """
+    if out.is_file():
+        raise InputError(f"{out}: is a file; give a folder as --out")
     paths: list[Path] = []
     webcams: dict[int, Path] = {}
     for text in given:

@@ -72,7 +72,8 @@ def refuse_other_run(experiment: Experiment) -> None:
     path = experiment.run / RUN_CONFIG
     if experiment.run.is_file():
         raise InputError(f"{experiment.run}: is a file; give a folder as --run")
-    if not path.exists() and (others := _files_of_others(experiment.run)):
+    is_run = path.exists() or (experiment.run / "checkpoints").is_dir()
+    if not is_run and (others := _files_of_others(experiment.run)):
         raise InputError(f"{experiment.run}: holds other files ({others[0]}) and no run; give another --run")
     new = flatten(experiment)
     if path.exists():
