@@ -7,25 +7,21 @@ Several weights are seeds of one variant: their means are averaged.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from labelled_worlds import open_exact, parser
 
 import semdepth
-from semdepth.apps.benchmark_pairs import open_judged
-from semdepth.data.catalog import DataConfig
 
 EDGES = (0, 5, 10, 20, 40, 80)
 """Metres."""
 
 
-def errors(root: Path, size: tuple[int, int], weights: Path) -> npt.NDArray[np.float64]:
+def errors(root: Path, size: str, weights: Path) -> npt.NDArray[np.float64]:
     """Return (bins, 2): the mean over the pixels of each bin of log(predicted / true), and of |predicted − true| / true."""
-    frames = open_judged(
-        DataConfig(name="kitti_raw", root=root, height=size[0], width=size[1], labels="exact", require_depth=True)
-    )
+    frames = open_exact(root, size)
     predictor = semdepth.load(weights, device="cpu")
     sums, counts = np.zeros((len(EDGES) - 1, 2)), np.zeros((len(EDGES) - 1, 1))
     for i in range(len(frames)):
@@ -43,13 +39,8 @@ def errors(root: Path, size: tuple[int, int], weights: Path) -> npt.NDArray[np.f
 
 def main() -> None:
     """Print a row a bin."""
-    parser = argparse.ArgumentParser(description="Errors by true depth.")
-    parser.add_argument("root", type=Path, help="rendered drives with exact depth")
-    parser.add_argument("size", help="HEIGHTxWIDTH that the networks see, e.g. 64x192")
-    parser.add_argument("weights", type=Path, nargs="+", help=".safetensors")
-    given = parser.parse_args()
-    height, width = map(int, given.size.split("x"))
-    found = np.mean([errors(given.root, (height, width), path) for path in given.weights], axis=0)
+    given = parser("Errors by true depth.", several=True).parse_args()
+    found = np.mean([errors(given.root, given.size, path) for path in given.weights], axis=0)
     print("| metres | mean log(predicted / true) | AbsRel |\n|---|---:|---:|")
     for low, high, (bias, relative) in zip(EDGES, EDGES[1:], found, strict=False):
         print(f"| {low} – {high} | {bias:+.2f} | {relative:.3f} |")

@@ -7,23 +7,22 @@ median scaled. Several weights are seeds of one variant: their means are average
 
 - sharp borders: within 1 px of its segment's border (a segment: one connected region of one class) a pixel gets the depth
   predicted at the nearest pixel farther inside it;
-- segments scaled: every segment's depth is multiplied by the median of true / predicted in it.
+- segments scaled: every segment's depth is multiplied by the median of true / predicted in it;
+- only the too near: all is right but what is nearer than the nearest depth that the network can give, which gets that.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from labelled_worlds import open_exact, parser
 from scipy import ndimage
 
 import semdepth
-from semdepth.apps.benchmark_pairs import open_judged
-from semdepth.data.catalog import DataConfig
 from semdepth.evaluation.borders import depth_edges, distance_within, label_borders
 from semdepth.evaluation.strata import BORDER_REACH
 
@@ -73,42 +72,40 @@ MENDS: dict[str, Callable[[Map, Map, Map], Map]] = {
 }
 
 
-def errors(root: Path, size: tuple[int, int], weights: Path) -> npt.NDArray[np.float64]:
-    """Return (mends, 3): AbsRel of all judged pixels, of those near borders, of those inside."""
-    frames = open_judged(
-        DataConfig(name="kitti_raw", root=root, height=size[0], width=size[1], labels="exact", require_depth=True)
-    )
-    predictor = semdepth.load(weights, device="cpu")
-    found = np.full((len(frames), len(MENDS), 3), np.nan)
-    for i in range(len(frames)):
+def errors(root: Path, size: str, weights: Path, every: int) -> npt.NDArray[np.float64]:
+    """Return (mends + 1, 3): AbsRel of all judged pixels, of those near borders, of those inside; last the too near."""
+    frames, predictor = open_exact(root, size), semdepth.load(weights, device="cpu")
+    chosen = range(0, len(frames), every)
+    found = np.full((len(chosen), len(MENDS) + 1, 3), np.nan)
+    for number, i in enumerate(chosen):
         frame, true = frames[i], frames.ground_truth(i)
         assert frame.labels is not None
         labels = frame.labels[0].numpy()
         depth = predictor.predict(frame.target[0].permute(1, 2, 0).numpy()).depth
         judged = (true > 0) & (true < MAX_DEPTH)
-        depth = np.clip(depth * np.median(true[judged]) / np.median(depth[judged]), 1e-3, MAX_DEPTH)
+        unit = np.median(true[judged]) / np.median(depth[judged])
+        depth = np.clip(depth * unit, 1e-3, MAX_DEPTH)
         edges = label_borders(labels) | depth_edges(np.where(judged, true, MAX_DEPTH))
         near = np.isfinite(distance_within(edges, BORDER_REACH))
         segments = segments_of(labels)
-        for row, mend in enumerate(MENDS.values()):
-            relative = np.abs(mend(depth, true, segments) - true)[judged] / true[judged]
+        mended = [mend(depth, true, segments) for mend in MENDS.values()]
+        mended.append(np.maximum(true, unit * predictor.network.config.min_depth))
+        for row, values in enumerate(mended):
+            relative = np.abs(values - true)[judged] / true[judged]
             for column, part in enumerate((np.ones_like(near), near, ~near)):
                 if part[judged].any():
-                    found[i, row, column] = relative[part[judged]].mean()
+                    found[number, row, column] = relative[part[judged]].mean()
     return np.nanmean(found, axis=0)
 
 
 def main() -> None:
     """Print a row a mend."""
-    parser = argparse.ArgumentParser(description="What a network's error is made of.")
-    parser.add_argument("root", type=Path, help="rendered drives with exact depth")
-    parser.add_argument("size", help="HEIGHTxWIDTH that the networks see and the worlds have, e.g. 64x192")
-    parser.add_argument("weights", type=Path, nargs="+", help=".safetensors")
-    given = parser.parse_args()
-    height, width = map(int, given.size.split("x"))
-    found = np.mean([errors(given.root, (height, width), path) for path in given.weights], axis=0)
+    arguments = parser("What a network's error is made of.", several=True)
+    arguments.add_argument("--every", type=int, default=1, help="take every so-many-th frame")
+    given = arguments.parse_args()
+    found = np.mean([errors(given.root, given.size, path, given.every) for path in given.weights], axis=0)
     print("| | AbsRel | near borders | inside |\n|---|---:|---:|---:|")
-    for name, row in zip(MENDS, found, strict=True):
+    for name, row in zip([*MENDS, "only the too near"], found, strict=True):
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row) + " |")
 
 

@@ -21,6 +21,7 @@ SMALL = [
     "--network.encoder=resnet10-small", "--network.pose_encoder=resnet10-small", "--trainer.batch=2",
     "--trainer.workers=0", "--trainer.accelerator=cpu",
 ]  # fmt: skip
+TWO_BRANCHES = NetworkConfig(encoder="resnet10-small", fusion="none", decoder_channels=(8, 8, 16, 16, 32))
 EXPORT_CAMERA = [[60.0, 0.0, 47.5], [0.0, 60.0, 31.5], [0.0, 0.0, 1.0]]
 
 
@@ -124,3 +125,12 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(benchmark_apart, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(benchmark_apart, "_HERE", {})
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two branches, and a camera that the weights know."""
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    camera = [[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]]
+    save_weights(path, build_depth_network(TWO_BRANCHES, seed=0), extra={"image_size": [64, 96], "intrinsics": camera})
+    return f"--weights={path}"

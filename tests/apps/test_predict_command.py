@@ -7,34 +7,22 @@ import numpy as np
 import OpenEXR
 import pytest
 import trimesh
-from clips import wall, write_clip
 from PIL import Image
 
 import semdepth
-from semdepth.apps import predict as command
 from semdepth.apps.cli import main
 from semdepth.apps.parser import underscored
 from semdepth.apps.predict_inputs import find_inputs
 from semdepth.inference.outputs import SUFFIXES
 from semdepth.models.network import NetworkConfig, build_depth_network
 from semdepth.models.weights import save_weights
-from semdepth.movie import CameraFrame, open_movie, read_frames
 from semdepth.runtime import InputError
 
+from .conftest import TWO_BRANCHES
 from .test_bad_input import complaint
 
-SMALL = NetworkConfig(encoder="resnet10-small", fusion="none", decoder_channels=(8, 8, 16, 16, 32))
 RANDOM = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 CaptureText = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two branches, and a camera that the weights know."""
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    camera = [[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]]
-    save_weights(path, build_depth_network(SMALL, seed=0), extra={"image_size": [64, 96], "intrinsics": camera})
-    return f"--weights={path}"
 
 
 def test_bfloat16(tmp_path: Path, weights: str) -> None:
@@ -106,7 +94,7 @@ def test_a_stopped_command_goes_on_where_it_was(tmp_path: Path, weights: str, ca
     assert done_again() == "abc"
     assert done_again("--overwrite=true") == "abc"
     other = tmp_path / "w.safetensors"
-    save_weights(other, build_depth_network(SMALL, seed=1), extra={"image_size": [64, 96]})
+    save_weights(other, build_depth_network(TWO_BRANCHES, seed=1), extra={"image_size": [64, 96]})
     os.utime(other, (1e9, 1e9))
     given[2] = f"--weights={other}"
     assert done_again() == "abc"  # other weights, though older than the predictions
@@ -202,55 +190,6 @@ def test_names_follow_the_tree(tmp_path: Path) -> None:
     assert find_inputs(["webcam", "webcam:2"], out).webcams == {0: out / "webcam", 2: out / "webcam_2"}
 
 
-def test_a_video(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
-    clip, out = write_clip(tmp_path / "clip.mp4", wall(range(0, 14, 2))), tmp_path / "out"
-    assert main(["predict", str(clip), weights, f"--out={out}", "--stabilise=true"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "7 frames" in said
-    assert "0.7 s of video" in said
-    assert "× real time" in said
-    assert [p.name for p in out.iterdir()] == ["clip_depth.mp4"]
-    assert len(list(read_frames(open_movie(out / "clip_depth.mp4")))) == 7
-    given = ["predict", str(clip), weights, f"--out={out}", "--save=depth_npy", "--every=3"]
-    assert main([*given, "--camera-height=1.5", "--fov-deg=60"]) == 0
-    assert sorted(p.name for p in (out / "clip").iterdir()) == [f"{k:06d}_depth.npy" for k in (0, 3, 6)]
-    assert [f.seconds for f in read_frames(open_movie(out / "clip_depth.mp4"))] == pytest.approx(
-        [0, 0.3, 0.6], abs=1e-3
-    )
-
-
-def test_bad_videos_are_passed_over_among_others(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
-    write_clip(tmp_path / "good.mp4", wall(range(3)))
-    (tmp_path / "text.mp4").write_text("no video")
-    (tmp_path / "zero.mp4").touch()
-    out = f"--out={tmp_path / 'out'}"
-    assert main(["predict", str(tmp_path / "*.mp4"), weights, out]) == 0
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good_depth.mp4"]
-    assert "text.mp4" in complaint(["predict", str(tmp_path / "text.mp4"), weights, out], capsys)
-    assert "empty" in complaint(["predict", str(tmp_path / "zero.mp4"), weights, out], capsys)
-    both = [str(tmp_path / "text.mp4"), str(tmp_path / "zero.mp4")]
-    assert "none of 2 files" in complaint(["predict", *both, weights, out], capsys)
-
-
-def test_a_camera(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch, capsys: CaptureText) -> None:
-    def film(number: int) -> object:
-        assert number == 1
-        return (CameraFrame(k, k / 20, pixels) for k, pixels in enumerate(wall(range(5))))
-
-    monkeypatch.setattr("semdepth.movie.read_camera", film)
-    assert main(["predict", "webcam:1", weights, f"--out={tmp_path}"]) == 0
-    assert "5 frames" in capsys.readouterr().out
-    assert [p.name for p in tmp_path.iterdir()] == ["webcam_1_depth.mp4"]
-
-
-def test_ctrl_c_finishes_what_a_camera_recorded() -> None:
-    with command._until_interrupted() as stopped:
-        frames = command._take_until(stopped, iter(range(10)))
-        assert next(frames) == 0
-        os.kill(os.getpid(), 2)
-        assert list(frames) == []
-
-
 def test_what_cannot_be_used(
     tmp_path: Path, weights: str, capsys: CaptureText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +240,7 @@ def test_intrinsics_of_an_image_of_another_size() -> None:
 def test_what_is_refused_leaves_no_folder(tmp_path: Path, capsys: CaptureText) -> None:
     photo, weights, out = tmp_path / "a.png", tmp_path / "w.safetensors", tmp_path / "out"
     Image.fromarray(RANDOM).save(photo)
-    save_weights(weights, build_depth_network(SMALL, seed=0), extra={"image_size": [64, 96]})
+    save_weights(weights, build_depth_network(TWO_BRANCHES, seed=0), extra={"image_size": [64, 96]})
     given = ["predict", str(photo), f"--weights={weights}"]
     assert "intrinsics" in complaint([*given, "--save=ply", f"--out={out}"], capsys)
     assert not out.exists()

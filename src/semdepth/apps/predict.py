@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.progress import track
 
 from semdepth.apps.cluster import ClusterConfig
 from semdepth.apps.cluster_jobs import Tally
-from semdepth.apps.metric_scale import MetricScale
 from semdepth.apps.predict_inputs import find_inputs
+from semdepth.apps.predict_job import Job, say
 from semdepth.apps.predict_on_cluster import PredictWork, digest_of, predict_on_cluster
 from semdepth.apps.predict_resume import Settings, is_done, twins
+from semdepth.apps.predict_video import predict_video, predict_webcam
 from semdepth.hub import hub_address
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.opening import find_weights
-from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs, write_prediction
-from semdepth.inference.predictor import Predictor, load
+from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs
+from semdepth.inference.predictor import load
 from semdepth.models.folding import Arithmetic
 from semdepth.runtime import InputError, logger
-from semdepth.structures import Prediction
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is done with every image and every frame."""
-
-    predictor: Predictor
-    cameras: Cameras
-    outputs: tuple[str, ...]
-    """Files of an image; of a video's frames, too, if they were asked for."""
-    batch: int
-    flip: bool
-    every: int
-    camera_height: float | None
-    max_depth: float | None
-
-    def metric(self, table: bool) -> MetricScale | None:
-        """Return what brings a sequence to metres, if the camera's height is known."""
-        if self.camera_height is None:
-            return None
-        return MetricScale(self.camera_height, self.cameras, self.predictor.network, table)
-
-    def camera(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
-        """Return the intrinsics of an image, where a file of it needs them."""
-        return self.cameras.matrix((pixels.shape[0], pixels.shape[1])) if NEED_CAMERA & set(self.outputs) else None
-
-    def write(self, stem: Path, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
-        """Write the files of an image or a frame."""
-        write_prediction(stem, pixels, prediction, self.outputs, self.camera(pixels), self.max_depth)
 
 
 def predict(
@@ -207,7 +174,7 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
     if len(missing) < len(chosen):
         passed += f", {len(chosen) - len(missing)} were there already (--overwrite true predicts them again)"
     unit = "depth up to scale" if metric is None else metric.summary()
-    _say(f"{len(missing) - failed} images{passed}, {unit}: {settings.out}")
+    say(f"{len(missing) - failed} images{passed}, {unit}: {settings.out}")
     return failed
 
 
@@ -219,86 +186,5 @@ def _report(tally: Tally, chosen: int, given: int, out: Path) -> int:
     said += [f"{tally.there} were there"] if tally.there else []
     said += [f"{len(tally.failed)} passed over"] if tally.failed else []
     said += [f"{tally.begun_again} batches begun again, since their worker died"] if tally.begun_again else []
-    _say(f"{', '.join(said)}, depth up to scale: {out}")
+    say(f"{', '.join(said)}, depth up to scale: {out}")
     return len(tally.failed)
-
-
-def predict_video(path: Path, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> None:
-    """Write a video's depth beside it.
-
-    Raises:
-        InputError: if it cannot be read from the start, or nothing can be written.
-    """
-    from semdepth.movie import open_movie, read_frames
-
-    movie, damaged = open_movie(path), [0]
-
-    def note(error: InputError) -> None:
-        damaged[0] += 1
-        if damaged[0] == 1:
-            logger.warning("%s", error)
-
-    frames = (frame for frame in read_frames(movie, note) if frame.number % job.every == 0)
-    expected = None if movie.expected is None else -(-movie.expected // job.every)
-    shown = track(frames, path.name, total=expected)
-    said = _write_shots(shown, movie.fps / job.every, stem, job, stabilise, frames_too)
-    lost = f", {damaged[0]} damaged places passed over" if damaged[0] else ""
-    _say(said.replace(" frames", f" frames{lost}", 1))
-
-
-def predict_webcam(number: int, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> None:
-    """Write what a camera sees, and its depth, until Ctrl-C.
-
-    Raises:
-        InputError: if there is no such camera, or nothing can be written.
-    """
-    from semdepth.movie import read_camera
-
-    Console().print("recording; Ctrl-C ends it", highlight=False)
-    with _until_interrupted() as stopped:
-        frames = (frame for frame in read_camera(number) if frame.number % job.every == 0)
-        watched = _take_until(stopped, frames)
-        _say(_write_shots(watched, 30.0, stem, job, stabilise, frames_too))
-
-
-def _write_shots(frames: Iterable, fps: float, stem: Path, job: Job, stabilise: bool, frames_too: bool) -> str:
-    """Write the video of some frames; return what to say of it."""
-    from semdepth.inference.video import Shot, predict_frames, write_video
-
-    metric = job.metric(table=False)
-
-    def finished() -> Iterator[Shot]:
-        shots = predict_frames(job.predictor, frames, batch=job.batch, flip=job.flip, stabilise=stabilise)
-        for shot in shots:
-            prediction = shot.prediction if metric is None else metric(f"{shot.number:06d}", shot.prediction)
-            if frames_too:
-                job.write(stem / f"{shot.number:06d}", shot.pixels, prediction)
-            yield Shot(shot.number, shot.seconds, shot.pixels, prediction)
-
-    path = stem.with_name(f"{stem.name}_depth.mp4")
-    report = write_video(path, finished(), fps)
-    unit = "depth up to scale" if metric is None else metric.summary()
-    speed = f"{report.seconds:.1f} s of video in {report.took:.1f} s ({report.real_time:.2f} × real time)"
-    return f"{report.frames} frames, {unit}, {speed}: {path}"
-
-
-def _take_until(stopped: Callable[[], bool], frames: Iterable) -> Iterator:
-    for frame in frames:
-        if stopped():
-            return
-        yield frame
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question, so that what was recorded is finished properly."""
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _say(line: str) -> None:
-    Console().print(line, highlight=False, soft_wrap=True)
