@@ -25,7 +25,7 @@ FIRST = (
     "train/segmentation", "train/ranking",
 )  # fmt: skip
 """Curves that come first; the others follow by name."""
-HIDDEN = ("train/images_per_second", "train/smoothness")
+HIDDEN = ("train/images_per_second", "train/saturation", "train/smoothness")
 """Curves that tell nothing of a run's worth."""
 
 

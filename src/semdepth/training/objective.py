@@ -1,9 +1,10 @@
 """The page: what is minimised. Predict, pose, warp, the terms, their weighted sum (METHOD 3).
 
-``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank``
+``L = Σ_k (1/4)·(L_photo + λ_smooth·L_smooth / 2^k) + λ_sem·L_sem + λ_rank·L_rank + λ_far·L_far``
 
-The sum over the scales k is ``view_synthesis``; L_sem is ``sum_over_scales``, L_rank is ``Learner.ranking``, and every λ
-stands in ``Learner.weights``; but λ_sem is followed or learnt by ``TaskBalance``, unless the balance is ``fixed``.
+The sum over the scales k is ``view_synthesis``; L_sem is ``sum_over_scales``, L_rank is ``Learner.ranking``, L_far, which
+keeps σ from ending at 0, is ``saturation``, and every λ stands in ``Learner.weights``; but λ_sem is followed or learnt by
+``TaskBalance``, unless the balance is ``fixed``.
 
 Beyond the paper, each off by default: ``+ λ_contact·L_contact``, ``+ λ_zoom·L_zoom``, ``+ λ_exact·L_exact``, a mask of
 moving objects in L_photo.
@@ -22,6 +23,7 @@ from semdepth.losses.consistency import zoom_consistency
 from semdepth.losses.contact import ground_contact_loss
 from semdepth.losses.exact_depth import exact_depth_loss
 from semdepth.losses.ranking import semantic_ranking_loss
+from semdepth.losses.saturation import saturation
 from semdepth.losses.segmentation import segmentation_loss
 from semdepth.models.network import DepthNetwork, NetworkConfig, build_depth_network
 from semdepth.models.pose_net import PoseNetwork, build_pose_network
@@ -39,8 +41,8 @@ class Objective:
     loss: Tensor
     """Scalar, differentiable."""
     terms: dict[str, Tensor]
-    """Unweighted scalars, detached, of those that take part: photometric, smoothness, segmentation, ranking, ground_contact,
-    zoom, exact_depth."""
+    """Unweighted scalars, detached, of those that take part: photometric, smoothness, saturation, segmentation, ranking,
+    ground_contact, zoom, exact_depth."""
     disparity: Tensor
     """(B, 1, H, W) finest σ, detached."""
     warped: Tensor
@@ -91,6 +93,8 @@ class Learner(nn.Module):
         views = view_synthesis(batch, output.disparity, source_from_target, self.config, self.depth_range)
         weights = self.weights(step)
         terms = {"photometric": views.photometric, "smoothness": views.smooth}
+        if weights["saturation"] > 0:
+            terms["saturation"] = torch.stack([saturation(sigma) for sigma in output.disparity]).sum()
         if output.logits is not None and batch.labels is not None:
             terms["segmentation"] = sum_over_scales(output.logits, batch, self.share)
         if weights["ranking"] > 0 and batch.labels is not None:
@@ -122,7 +126,8 @@ class Learner(nn.Module):
         ramp = min(max((step - wait) / wait, 0.0), 1.0) if wait else 1.0
         weights = {"photometric": 1.0, "smoothness": config.smoothness, "segmentation": config.segmentation}
         weights |= {"ranking": ramp * config.ranking, "ground_contact": ramp * config.ground_contact}
-        return weights | {"zoom": config.zoom_consistency, "exact_depth": config.exact_depth}
+        weights |= {"zoom": config.zoom_consistency, "exact_depth": config.exact_depth}
+        return weights | {"saturation": config.saturation}
 
     def motion(self, batch: FrameBatch) -> Tensor:
         """Return (B, S, 4, 4) ``source_from_target``; pairs are fed in temporal order, the motion inverted for s < t.
