@@ -59,14 +59,37 @@ def test_a_second_start_is_refused(world: Path, tmp_path: Path, capsys: CaptureT
 
 
 def test_what_cannot_be_judged_is_found_before_the_first_step(world: Path, tmp_path: Path, capsys: CaptureText) -> None:
-    (tmp_path / "photos").mkdir()
-    for image in sorted(world.rglob("image_02/data/*.png"))[:4]:
-        shutil.copy(image, tmp_path / "photos")
-    (tmp_path / "photos" / "intrinsics.txt").write_text("100 0 63.5\n0 100 31.5\n0 0 1\n")
-    judged = ["--validation.name=folder", f"--validation.root={tmp_path / 'photos'}", "--validation.labels=none"]
+    bare = tmp_path / "bare"
+    shutil.copytree(world, bare, ignore=shutil.ignore_patterns("*depth*", "velodyne_points"))
+    judged = [f"--validation.root={bare}", "--validation.labels=none", "--validation.ground_truth=lidar"]
     given = ["train", f"--run={tmp_path / 'run'}", f"--data.root={world}", *SIZE, *judged, *SMALL, "--trainer.steps=1"]
     assert "ground truth" in complaint(given, capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_video_without_ground_truth_is_judged_by_its_own_end(
+    world: Path, tmp_path: Path, capsys: CaptureText
+) -> None:
+    clip, run = tmp_path / "clip", tmp_path / "run"
+    clip.mkdir()
+    images = sorted(world.rglob("image_02/data/*.png"))
+    images = [image for image in images if image.parent == images[0].parent]
+    for image in images:
+        shutil.copy(image, clip)
+    (clip / "intrinsics.txt").write_text("100 0 63.5\n0 100 31.5\n0 0 1\n")
+    inner = len(images) - 2
+    folder = ["name=folder", f"root={clip}", "labels=none"]
+    given = ["train", f"--run={run}", *(f"--{of}.{option}" for of in ("data", "validation") for option in folder)]
+    given += [*SIZE, *SMALL, "--trainer.steps=2", "--trainer.batch=1", f"--data.frames=[0,{inner - 1}]"]
+    said = complaint([*given, f"--validation.frames=[{inner - 2},{inner}]"], capsys)
+    assert "1 of the 2 frames judged on are also learnt from" in said
+    assert "validation.frames" in said
+    assert not run.exists()
+    assert main([*given, f"--validation.frames=[{inner - 1},{inner}]"]) == 0
+    rows = {line.split(",")[1] for line in (run / "curves.csv").read_text().splitlines()}
+    assert {"validation/photometric", "validation/explained"} <= rows
+    assert (run / "weights.safetensors").exists()
+    assert not (run / "best.safetensors").exists(), "such an error does not tell which weights are the best"
 
 
 def test_a_run_is_judged_at_the_size_it_learns_at(world: Path, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from semdepth.training.ablation_summary import FinishedRun
 
 Curves = Sequence[tuple[int, str, float]]
 FIRST = (
-    "validation/abs_rel", "validation/border_abs_rel", "validation/mean_iou", "train/loss", "train/photometric",
-    "train/segmentation", "train/ranking",
+    "validation/abs_rel", "validation/border_abs_rel", "validation/mean_iou", "validation/photometric",
+    "validation/explained", "train/loss", "train/photometric", "train/segmentation", "train/ranking",
 )  # fmt: skip
 """Curves that come first; the others follow by name."""
 HIDDEN = ("train/images_per_second", "train/saturation", "train/smoothness")

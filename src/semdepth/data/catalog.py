@@ -25,6 +25,9 @@ DatasetName = Literal[
 MAY_LACK_DEPTH: tuple[DatasetName, ...] = ("kitti_raw", "cityscapes", "synthetic")
 """Datasets that have ground truth, though not of every frame: ``require_depth`` keeps those that have it."""
 
+WITHOUT_DEPTH: tuple[DatasetName, ...] = ("folder", "kitti_odometry")
+"""Datasets that have no ground truth; a run is judged on them by view synthesis."""
+
 Frames = FrameDataset | SyntheticFrames | PreparedFrames | ShardFrames
 """What options open."""
 

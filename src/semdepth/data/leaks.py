@@ -112,3 +112,24 @@ def refuse_leak(learnt: Frames, judged: Frames, what: str) -> None:
             f"data and {what}: {describe(shared, ours, theirs)}; choose other drives (data.sequences, data.split), or "
             "set --allow_leak true and report no such number"
         )
+
+
+def refuse_same_frames(learnt: Frames, judged: Frames, what: str) -> None:
+    """Make sure that no frame is both learnt from and judged on; the rest of the same drive may be.
+
+    Args:
+        learnt: what is learnt from; its frames are known where it is read from files, else nothing is refused.
+        judged: what is judged on.
+        what: the option that names the latter, for the message.
+
+    Raises:
+        InputError: if they share frames.
+    """
+    if not (isinstance(learnt, FrameDataset) and isinstance(judged, FrameDataset)):
+        return
+    images = {record.image.resolve() for record in learnt.records}
+    if shared := [record for record in judged.records if record.image.resolve() in images]:
+        raise InputError(
+            f"data and {what}: {len(shared)} of the {len(judged)} frames judged on are also learnt from, e.g. "
+            f"{shared[0].image}; keep them apart by data.frames and {what}.frames, or set --allow_leak true"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 
 from semdepth.data.transforms import AugmentConfig, augment, to_unit_range
 from semdepth.losses.kernels import check_kernels
-from semdepth.models.network import DepthNetwork, NetworkConfig
+from semdepth.models.network import NetworkConfig
 from semdepth.models.weights import save_weights
 from semdepth.processes import Share
 from semdepth.runtime import InputError, logger, seed_everything
@@ -42,7 +43,8 @@ from semdepth.training.sync_norm import synchronise_norms
 from semdepth.training.trainer_config import TrainerConfig
 from semdepth.training.watch import CollapseWatch
 
-Validate = Callable[[DepthNetwork], dict[str, float]]
+Validate = Callable[[Learner], dict[str, float]]
+"""Judges a learner in eval mode; the weights of the least ``abs_rel``, where it is among the numbers, are kept as the best."""
 """Judges a depth network (in eval mode); ``abs_rel`` among its numbers decides which weights are the best."""
 
 
@@ -68,7 +70,7 @@ class Trainer:
             run: the folder that receives all that the run writes.
             dataset: items are batches of one frame (uint8), see ``FrameBatch``.
             network, objective, optim, augment, trainer: the experiment.
-            validate: judges the depth network from time to time.
+            validate: judges the networks from time to time.
             image_size: (H, W) of the training images, written beside the weights for prediction.
 
         Raises:
@@ -281,12 +283,12 @@ class Trainer:
             return
         learner = self._bare()
         learner.eval()
-        numbers = self.validate(learner.depth)
+        numbers = self.validate(learner)
         learner.train()
         recorder.scalars(self.step, {f"validation/{name}": value for name, value in numbers.items()})
         logger.info("Step %d: %s", self.step, "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
-        if numbers["abs_rel"] < self.best:
-            self.best = numbers["abs_rel"]
+        if (error := numbers.get("abs_rel", math.inf)) < self.best:
+            self.best = error
             self._save_weights("best.safetensors")
 
     def _save_weights(self, name: str) -> None:

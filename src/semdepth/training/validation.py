@@ -25,6 +25,7 @@ from semdepth.evaluation.verdict import Verdict, judge_image
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.models.network import DepthNetwork
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
+from semdepth.training.objective import Learner
 
 JUDGED_AT_ONCE = 8
 """Frames in a forward pass."""
@@ -192,9 +193,9 @@ class Validation:
         """Take frames with ground truth, and how they are judged."""
         self.frames, self.protocol = frames, protocol
 
-    def __call__(self, network: DepthNetwork) -> dict[str, float]:
+    def __call__(self, learner: Learner) -> dict[str, float]:
         """Return abs_rel, rmse, delta1, border_abs_rel (where there are labels), and mean_iou of a segmentation branch."""
-        result = judge(network, self.frames, self.protocol)
+        result = judge(learner.depth, self.frames, self.protocol)
         numbers = {"abs_rel": result.mean.abs_rel, "rmse": result.mean.rmse, "delta1": result.mean.delta1}
         numbers["scale"] = result.scale_median
         border = result.measures.get("border_abs_rel", float("nan"))
