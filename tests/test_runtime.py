@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from semdepth.runtime import parse_json
+from semdepth.runtime import counted, parse_json
 
 BLOCK = 80_000_000
 HELD_AFTER_FREEING = f"""
@@ -35,6 +35,10 @@ def held_after_freeing(how: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back at every turn")
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+
+
 def test_freed_memory_is_kept() -> None:
     assert held_after_freeing("kept") > 0.9 * BLOCK
     assert held_after_freeing("plain") < 0.1 * BLOCK

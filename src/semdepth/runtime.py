@@ -109,6 +109,11 @@ def require_folder(path: Path, what: str, mend: str) -> Path:
     return path
 
 
+def counted(number: int, noun: str) -> str:
+    """Return e.g. ``1 image``, ``2 images``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def natural_order(path: Path) -> list[tuple[int, int | str]]:
     """Return a sort key for names under which frame 10 comes after frame 9."""
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]

@@ -195,7 +195,7 @@ def test_predict_and_label_write_what_one_process_does(
         p: at for p, at in times(tmp_path / "many").items() if not p.name.startswith("2_")
     }  # one image is one job
     assert main(["predict", str(images), *arguments, *options]) == 0
-    assert "1 images predicted, 3 were there" in capsys.readouterr().out
+    assert "1 image predicted, 3 were there" in capsys.readouterr().out
     assert before.items() <= times(tmp_path / "many").items()
     assert contents(tmp_path / "many").keys() == {*many, RECORD}
     assert main(["predict", str(images), *arguments, *options, "--flip=true"]) == 2

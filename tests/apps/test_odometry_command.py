@@ -180,6 +180,10 @@ def test_odometry_of_bad_input(run: Path, drive: Path, tmp_path: Path, capsys: C
     assert "cannot be written" in complaint(
         ["odometry", str(run), frames, f"--out={tmp_path / 'file'}"], capsys
     )  # fmt: skip
+    (tmp_path / "clip.mp4").write_bytes(b"video")
+    assert "semdepth prepare makes one of a video" in complaint(
+        ["odometry", str(run), str(tmp_path / "clip.mp4")], capsys
+    )
 
 
 @pytest.mark.parametrize("labels", ["noisy", "exact"])

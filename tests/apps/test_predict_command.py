@@ -142,6 +142,12 @@ def test_weights_are_no_image(weights: str, capsys: CaptureText) -> None:
     assert "give it with --weights" in complaint(["predict", weights.partition("=")[2]], capsys)
 
 
+def test_a_run_is_no_folder_of_images(run: Path, tmp_path: Path, capsys: CaptureText) -> None:
+    """Its training panels were predicted, where the arguments had been swapped."""
+    assert "is a run, no folder of images" in complaint(["predict", str(run), f"--out={tmp_path / 'out'}"], capsys)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_name_that_is_too_long_is_one_line(capsys: CaptureText) -> None:
     assert "no path that can be opened" in complaint(["predict", f"{'a' * 300}.png"], capsys)
 

@@ -28,7 +28,7 @@ from semdepth.models.encoder import encoder_from_settings
 from semdepth.models.folding import Arithmetic
 from semdepth.models.network import DepthNetwork, assemble
 from semdepth.models.weights import WeightsHeader
-from semdepth.runtime import InputError, choose_device, logger, seed_everything
+from semdepth.runtime import InputError, choose_device, counted, logger, seed_everything
 from semdepth.training.validation import judge, judge_map, protocol_for
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (synthetic, kitti_eigen, kitti_improved, cityscapes, make3d)}
@@ -94,7 +94,7 @@ def evaluate(
         write_results(results, out, facts)
     console = Console()
     main = results[TRAINED]
-    title = f"{weights} on {len(main.rows)} images"
+    title = f"{weights} on {counted(len(main.rows), 'image')}"
     console.print(report.terminal_table(*report.transposed(*report.comparison_rows(results)), title=title))
     console.print(report.terminal_table(*report.interval_rows(main), note=report.caption(main)))
     console.print(

@@ -38,7 +38,7 @@ from semdepth.data.label_sets import ClassMap
 from semdepth.data.pseudo_labels import Precision, Segmenter, load_segmenter
 from semdepth.images import read_confidence, read_image, read_labels
 from semdepth.labels import CLASSES, IGNORE, NUM_CLASSES
-from semdepth.runtime import InputError, logger
+from semdepth.runtime import InputError, counted, logger
 
 SAMPLE = 40
 """From so many images the summary is taken."""
@@ -194,7 +194,7 @@ def report(
     """Say of the images that have labels how many are new, what they are like, and what to do next."""
     there = f", {len(tasks) - new} were there" if new < len(tasks) else ""
     others = f" and {len(folders) - 1} folders like it" if len(folders) > 1 else ""
-    _say(console, f"{new} images labelled{there}: {folders[0]}{others}")
+    _say(console, f"{counted(new, 'image')} labelled{there}: {folders[0]}{others}")
     if pictures:
         _say(console, f"Look at {pictures[0].parent} ({len(pictures)} panels)")
     if tasks:
@@ -212,7 +212,7 @@ def summary(tasks: Sequence[LabelTask]) -> str:
     shares = {c.name: counts[c.train_id] / counts.sum() for c in CLASSES} | {"ignored": counts[IGNORE] / counts.sum()}
     largest = sorted(shares.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{name} {share:.1%}" for name, share in largest if share >= 0.001)
-    return f"Pixels of {len(entropy)} images: {listed}; mean entropy {np.mean(entropy):.2f}"
+    return f"Pixels of {counted(len(entropy), 'image')}: {listed}; mean entropy {np.mean(entropy):.2f}"
 
 
 def _spread(tasks: Sequence[LabelTask], count: int) -> list[LabelTask]:

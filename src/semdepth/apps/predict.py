@@ -24,7 +24,7 @@ from semdepth.inference.opening import find_weights
 from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs
 from semdepth.inference.predictor import load
 from semdepth.models.folding import Arithmetic
-from semdepth.runtime import InputError, logger
+from semdepth.runtime import InputError, counted, logger
 
 
 def predict(
@@ -174,7 +174,7 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
     if len(missing) < len(chosen):
         passed += f", {len(chosen) - len(missing)} were there already (--overwrite true predicts them again)"
     unit = "depth up to scale" if metric is None else metric.summary()
-    say(f"{len(missing) - failed} images{passed}, {unit}: {settings.out}")
+    say(f"{counted(len(missing) - failed, 'image')}{passed}, {unit}: {settings.out}")
     return failed
 
 
@@ -182,7 +182,7 @@ def _report(tally: Tally, chosen: int, given: int, out: Path) -> int:
     """Say what a cluster did; return how many images failed, all of those given if all that were chosen."""
     if len(tally.failed) == chosen:
         return given
-    said = [f"{tally.new} images predicted"]
+    said = [f"{counted(tally.new, 'image')} predicted"]
     said += [f"{tally.there} were there"] if tally.there else []
     said += [f"{len(tally.failed)} passed over"] if tally.failed else []
     said += [f"{tally.begun_again} batches begun again, since their worker died"] if tally.begun_again else []

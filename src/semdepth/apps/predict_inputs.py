@@ -12,6 +12,7 @@ from pathlib import Path
 
 from semdepth.images import IMAGE_SUFFIXES
 from semdepth.inference.exported import NCNN, ONNX, PROGRAM
+from semdepth.inference.opening import WEIGHTS
 from semdepth.runtime import InputError, logger, require_folder
 
 VIEW = re.compile(r"image_\d\d?")
@@ -104,6 +105,8 @@ def find_images(path: Path, out: Path) -> list[Path]:
             raise InputError(f"{path}: holds weights, no image; give it with --weights")
         return [path]
     require_folder(path, "folder of images", "give images")
+    if (path / "checkpoints").is_dir() and any((path / name).exists() for name in WEIGHTS):
+        raise InputError(f"{path}: is a run, no folder of images; give it with --weights, and the images before it")
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     found = [p for p in files if not _is_output(p, path, out) and LABELS not in p.relative_to(path).parts[:-1]]
     views = [p for p in found if any(VIEW.fullmatch(folder) for folder in p.relative_to(path).parts[:-1])]

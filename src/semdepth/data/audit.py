@@ -23,7 +23,7 @@ from semdepth.data.leaks import describe, drive_of, drives_of_list, shared_drive
 from semdepth.data.motion import moving_share, read_grey
 from semdepth.data.prepared import HEADER
 from semdepth.data.records import FrameRecord
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, counted
 
 SAMPLE, PAIRS, PAIRS_FULL = 40, 24, 240
 """Files that are read of each kind, and neighbouring frames that are compared, without and with ``full``."""
@@ -134,7 +134,7 @@ def _find_piecemeal(config: DataConfig) -> tuple[list[FrameRecord], list[Finding
 def check_frames(records: Sequence[FrameRecord], config: DataConfig) -> Finding:
     """Count frames, and those that have their neighbours."""
     drives = Counter(drive_of(record) for record in records)
-    text = f"{len(records)} frames of {len(drives)} {'sequence' if len(drives) == 1 else 'sequences'}"
+    text = f"{counted(len(records), 'frame')} of {counted(len(drives), 'sequence')}"
     if not config.offsets:
         return Finding("frames", "ok", text)
     alone = len(list_records(replace(config, offsets=()))) - len(records)

@@ -53,7 +53,9 @@ def frame_folder(
     root, offsets = Path(root), check_offsets(offsets)
     if labels == "exact":
         raise InputError("labels exact: a plain folder has none; set labels: noisy or none")
-    require_folder(root, "folder of frames", "give a folder of consecutive images")
+    require_folder(
+        root, "folder of frames", "give a folder of consecutive images; semdepth prepare makes one of a video"
+    )
     sequences = sequence_folders(root)
     if not sequences:
         raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
@@ -120,7 +122,11 @@ def list_frames(root: str | Path) -> list[Path]:
     Raises:
         InputError: if there is no such folder, or no image in it.
     """
-    images = _images(require_folder(Path(root), "folder of frames", "give a folder of consecutive images"))
+    images = _images(
+        require_folder(
+            Path(root), "folder of frames", "give a folder of consecutive images; semdepth prepare makes one of a video"
+        )
+    )
     if not images:
         raise InputError(f"{root}: no images in it; give a folder of consecutive frames (PNG or JPEG)")
     return images
