@@ -146,6 +146,16 @@ def checkpoint_seeds(folder: Path) -> list[bytes]:
     return [save_checkpoint(folder, 7, state).read_bytes()]
 
 
+def foreign_seeds(folder: Path) -> list[bytes]:
+    """Return small files of tensors as research code saves them: zipped, and in the older way."""
+    content = {"module.encoder.conv1.weight": torch.arange(24.0).reshape(2, 3, 2, 2), "height": 64, "width": 96}
+    path, found = folder / "encoder.pth", []
+    for zipped in (True, False):
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+        found.append(path.read_bytes())
+    return found
+
+
 def video_seeds(folder: Path) -> list[bytes]:
     """Return clips of four frames."""
     import av

@@ -21,6 +21,7 @@ from fuzz_seeds import (
     Seeds,
     checkpoint_seeds,
     depth_seeds,
+    foreign_seeds,
     image_seeds,
     label_seeds,
     laser_seeds,
@@ -205,6 +206,13 @@ def read_checkpoint_case(path: Path) -> Any:
     return load_checkpoint(folder)
 
 
+def read_foreign_case(path: Path) -> Any:
+    """Read a foreign ``.pth``."""
+    from semdepth.models.foreign import read_tensors
+
+    return {key: getattr(value, "shape", value) for key, value in read_tensors(path).items()}
+
+
 def read_video_case(path: Path) -> Any:
     """Read every frame, at most a hundred: mutations may make videos long."""
     from semdepth.movie import open_movie, read_frames
@@ -239,6 +247,7 @@ TARGETS: dict[str, Target] = {
         Target("recipe", ".yaml", recipe_seeds, read_recipe_case),
         Target("weights", ".safetensors", weight_seeds, read_weights_case),
         Target("checkpoint", ".ckpt", checkpoint_seeds, read_checkpoint_case),
+        Target("foreign", ".pth", foreign_seeds, read_foreign_case),
         Target("video", ".mp4", video_seeds, read_video_case),
         Target("laser", ".mat", laser_seeds, read_laser_case),
         Target("onnx", ".onnx", onnx_seeds, read_onnx_case),

@@ -27,7 +27,7 @@ def monkeypatch_module() -> pytest.MonkeyPatch:
 
 TARGETS = [
     "image", "label", "depth", "calibration", "lidar", "split", "poses", "camera", "recipe", "weights", "checkpoint",
-    "video", "laser", "onnx", "openvino", "ncnn",
+    "foreign", "video", "laser", "onnx", "openvino", "ncnn",
 ]  # fmt: skip
 
 

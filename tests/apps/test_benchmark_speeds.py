@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from semdepth.apps import benchmark_load
+from semdepth.apps.benchmark_turns import open_reference
 from semdepth.apps.cli import main
+from semdepth.data.folder import frame_folder
+from semdepth.data.video import FrameDataset
 
 from .test_bad_input import complaint
 
@@ -31,6 +35,18 @@ def test_load(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["benchmark", "load", f"--data.root={frames}", "--rounds=1", f"--out={out}"]) == 0
     assert json.loads((out / "performance.json").read_text())["load"]["ours"] > 0
+
+
+def test_the_reference_loads_the_same_triplets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
+    for i in range(3):
+        Image.fromarray(pixels[i]).save(tmp_path / f"{i:04d}.png")
+    reference = open_reference("loading")
+    monkeypatch.setattr(reference.random, "random", lambda: 1.0)  # neither flipped nor jittered
+    theirs = reference.ReferenceTriplets(sorted(tmp_path.glob("*.png")), (32, 64))[0]
+    ours = FrameDataset(frame_folder(tmp_path, fov_deg=60), 32, 64)[0]
+    assert torch.equal(theirs["target"], ours.target[0] / 255.0)
+    assert torch.equal(torch.stack([theirs["before"], theirs["after"]]), ours.sources[0] / 255.0)
 
 
 def test_load_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,10 +25,19 @@ from semdepth.apps.cli import main
 from semdepth.apps.cluster import ClusterConfig, _Actor
 from semdepth.apps.cluster_jobs import Job
 from semdepth.apps.label_on_cluster import LabelWork, LabelWorker, label_on_cluster
-from semdepth.apps.predict_on_cluster import RECORD, PredictWork, claim
+from semdepth.apps.predict_on_cluster import (
+    RECORD,
+    PredictWork,
+    PredictWorker,
+    claim,
+    digest_of,
+    predict_on_cluster,
+)
 from semdepth.data.label_files import label_in_batches, label_tasks
 from semdepth.data.pseudo_labels import Segmentation, load_segmenter
+from semdepth.inference.outputs import write_prediction
 from semdepth.runtime import InputError
+from semdepth.structures import Prediction
 
 from .made_runs import made_run
 
@@ -138,6 +147,58 @@ def test_a_worker_killed_in_the_middle(ray: object, segmenter: Path, tmp_path: P
     tally = label_on_cluster(ClusterConfig("local", workers=2), again, tasks, BATCH)
     assert (tally.new, tally.there, tally.begun_again) == (0, COUNT, 0)
     assert times(images) == written
+
+
+@dataclass(frozen=True)
+class DyingPredictWork(PredictWork):
+    """Its first worker to write the victim is killed after one of the victim's two files, with the other half written."""
+
+    log: str = ""
+
+    def start(self) -> "DyingPredictor":
+        alive = super().start()
+        return DyingPredictor(alive.work, alive.predictor, alive.cameras, Path(self.log))
+
+
+@dataclass(frozen=True)
+class DyingPredictor(PredictWorker):
+    log: Path
+
+    def write(self, job: Job, pixels: np.ndarray, result: Prediction) -> None:
+        mark = self.log.with_suffix(".killed")
+        if job.image.stem != str(VICTIM) or mark.exists():
+            return super().write(job, pixels, result)
+        mark.touch()
+        write_prediction(job.place, pixels, result, self.work.outputs[:1], None, None)
+        (job.place.parent / f".{job.place.name}_depth.png.abc_efgh").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_predicting_worker_killed_in_the_middle(ray: object, tmp_path: Path) -> None:
+    images, run = photos(tmp_path / "photos"), made_run(tmp_path / "run", tmp_path)
+    outputs, weights = ("depth_npy", "depth_png"), str(run / "weights.safetensors")
+    given = [f"--weights={weights}", f"--batch={BATCH}", "--device=cpu", "--save=depth_npy,depth_png"]
+    assert main(["predict", str(images), *given, f"--out={tmp_path / 'one'}"]) == 0
+    expected = contents(tmp_path / "one")
+    del expected["predict.json"]
+
+    out, config = tmp_path / "many", ClusterConfig("local", workers=2)
+    out.mkdir()
+    found = {path: out / path.stem for path in sorted(images.glob("*.png"))}
+    log = tmp_path / "log"
+    dying = DyingPredictWork(weights, digest_of(weights), outputs, device="cpu", log=str(log))
+    tally = predict_on_cluster(config, dying, found, ["photos"], out, BATCH)
+    assert log.with_suffix(".killed").exists()
+    assert (tally.new + tally.there, tally.failed, tally.begun_again) == (COUNT, {}, 1)
+    many = contents(out)
+    del many[RECORD]
+    assert many == expected
+
+    written = times(out)
+    tally = predict_on_cluster(config, dying, found, ["photos"], out, BATCH)  # nobody dies twice
+    assert (tally.new, tally.there, tally.begun_again) == (0, COUNT, 0)
+    assert times(out) == written
 
 
 class StandIn:

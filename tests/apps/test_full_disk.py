@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -168,11 +170,31 @@ def test_a_folder_that_is_read_only(run: Path, world: Path, disk: Path, capsys: 
         assert str(disk) in complaint([command, *arguments, *out], capsys)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="PERMISSION BITS DO NOT BIND root: missing permissions NOT tested here")
-def test_a_folder_without_permission(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.radial_gradient("L").convert("RGB").save(tmp_path / "photo.png")
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o500)
-    line = complaint(["predict", str(run), str(tmp_path / "photo.png"), f"--out={closed / 'out'}"], capsys)
-    assert "Permission denied" in line
-    assert str(closed) in line
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Permission bits do not bind root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_without_permission(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        Image.radial_gradient("L").convert("RGB").save(folder / "photo.png")
+        shutil.copy(weights.partition("=")[2], folder / "w.safetensors")
+        given = ["predict", str(folder / "photo.png"), f"--weights={folder / 'w.safetensors'}"]
+        assert main([*given, f"--out={folder / 'open'}"]) == 0  # all that is imported late is there now
+        closed = folder / "closed"
+        closed.mkdir(mode=0o500)
+        with as_nobody():
+            line = complaint([*given, f"--out={closed / 'out'}"], capsys)
+        assert "Permission denied" in line
+        assert str(closed) in line
+        assert not any(closed.iterdir())

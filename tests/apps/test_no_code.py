@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from semdepth.data.cache import read_rows
 from semdepth.data.prepared import DataFile
@@ -78,8 +79,10 @@ def test_weights_that_are_a_pickle(place: str, proof: Path, tmp_path: Path, caps
     torch.save({"model": Bomb(proof)}, path)
     with pytest.raises(InputError):
         load_depth_network(path)
-    (tmp_path / "frame.png").write_bytes(b"")
-    complaint(["predict", str(path), str(tmp_path / "frame.png"), f"--out={tmp_path / 'out'}"], capsys)
+    Image.new("RGB", (96, 64)).save(tmp_path / "frame.png")
+    given = ["predict", str(tmp_path / "frame.png"), f"--weights={path}", f"--out={tmp_path / 'out'}"]
+    assert str(path) in complaint(given, capsys)
+    assert not (tmp_path / "out").exists()
     assert not proof.exists()
 
 

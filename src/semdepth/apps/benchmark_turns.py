@@ -76,7 +76,9 @@ def take_turns(
     device: torch.device | None = None,
     clock: Callable[[Callable[[], Any], torch.device | None], Spent] | None = None,
 ) -> Turns:
-    """Let everybody run once a round, so that a machine that others share disturbs all alike.
+    """Let everybody run once a round, so that a machine that others share disturbs all alike; every other round backwards.
+
+    Who comes second may find the machine warmer, or its caches filled.
 
     Args:
         contestants: by name; each call is one turn.
@@ -88,7 +90,8 @@ def take_turns(
     clock = clock or measure
     turns = Turns({name: [] for name in contestants}, {name: [] for name in contestants})
     for number in track(range(-warm_up, rounds), "taking turns", disable=rounds < 2):
-        for name, run in contestants.items():
+        order = list(contestants.items())
+        for name, run in order if number % 2 == 0 else reversed(order):
             spent = clock(run, device)
             if number >= 0:
                 turns.wall[name].append(spent.wall)
