@@ -38,6 +38,9 @@ def test_forms_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         row = found[key]
         assert set(row["all"]) == forms | {f"{name}, {mode} of 2" for name in forms for mode in ("stream", "batch")}
         assert row["unit"] == "ms"
+        assert set(row["peak_gb"]) == forms
+        assert set(row["gflop"]) == set(row["roofline_share"]) == {form for form in forms if form.startswith("torch")}
+        assert min(row["gflop"].values()) > 0.01, "convolutions are counted"
         assert row["form"] in rivals
         assert row["ours"] == pytest.approx(row["all"][f"{row['form']}, stream of 2"], rel=0.01)
         assert row["ours"] <= min(row["all"][f"{form}, stream of 2"] for form in rivals) * 1.01  # the fastest

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from semdepth.data.kitti import velodyne_depth
-from semdepth.data.lidar import read_scan
+from semdepth.data.lidar import _last, read_scan
 from semdepth.runtime import InputError
 
 # The calibration of conftest: f = 50, centre (39.5, 11.5); lidar x, y, z = camera z, −x, −y.
@@ -74,3 +74,13 @@ def test_missing_and_empty_scans_are_refused(tmp_path):
     (tmp_path / "a.bin").touch()
     with pytest.raises(InputError, match="empty"):
         read_scan(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("size", [375, 376, 1242, 1])
+def test_what_is_inside_is_told_before_rounding(size: int) -> None:
+    """Points are rounded after those outside are left out; halves, which round to even, are where the two could differ."""
+    near = [half + shift for half in (0.5, size - 0.5, size, size + 0.5, size + 1.5) for shift in (-1e-9, 0.0, 1e-9)]
+    near += [float(np.nextafter(value, side)) for value in near for side in (-np.inf, np.inf)]
+    for place in (*near, np.nan, np.inf, -np.inf, -0.0):
+        rounded = np.round(place) - 1
+        assert bool(0 <= rounded < size) == bool(0.5 < place <= _last(size)), place

@@ -62,6 +62,7 @@ def evaluate(root: Path | None, images: int, rounds: int, out: Path) -> str:
             check_same(rivals["ours"].result("judge"), rivals["reference"].result("judge"))
             runs = {name: partial(rival.turn, "judge") for name, rival in rivals.items()}
             turns = take_turns(runs, rounds, warm_up=0, clock=lambda run, _: run())  # the check was one
+            memory = {name: round(rival.peak_gb(), 2) for name, rival in rivals.items()}
     found = turns.ratio("reference", "ours")
     written = record(
         "evaluate",
@@ -71,6 +72,7 @@ def evaluate(root: Path | None, images: int, rounds: int, out: Path) -> str:
         out=out,
         ratio_of_rounds=found,
         seconds_an_image=turns.rows(images),
+        peak_gb=memory,
         threads=torch.get_num_threads(),
         images=images,
         scans=len(scans),
@@ -78,10 +80,9 @@ def evaluate(root: Path | None, images: int, rounds: int, out: Path) -> str:
     )
     ms = {name: 1e3 * turns.median(name) / images for name in turns.wall}
     spent = {name: 1e3 * turns.processor_median(name) / images for name in turns.wall}
-    lines = ["| judging | ms an image | processor ms | × reference |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {name} | {ms[name]:.1f} | {spent[name]:.1f} | {turns.ratio('reference', name)['wall']:.2f} |" for name in ms
-    ]
+    lines = ["| judging | ms an image | processor ms | × reference | peak GB |", "|---|---:|---:|---:|---:|"]
+    ratios = {name: turns.ratio("reference", name)["wall"] for name in ms}
+    lines += [f"| {name} | {ms[name]:.1f} | {spent[name]:.1f} | {ratios[name]:.2f} | {memory[name]} |" for name in ms]
     return "\n".join([*lines, "", f"As JSON: {written}"])
 
 

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from semdepth.apps.benchmark_apart import Apart
 from semdepth.apps.benchmark_record import record
+from semdepth.apps.benchmark_roofline import Work, measure_ceilings
 from semdepth.apps.benchmark_turns import take_turns
 from semdepth.apps.export import Calibration
 from semdepth.inference.export import check_images, export_onnx, sized_header
@@ -37,6 +39,8 @@ ENGINES = ("ONNX", OPENVINO, NCNN)
 """What runs the exported forms: ONNX Runtime and OpenVINO the same ONNX file, ncnn its own."""
 SIZE = (192, 640)
 WARM_UP = 2
+COUNTED = "counted"
+"""A single image where operators can be counted: in inference mode, torch does not show its convolutions."""
 
 
 def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int, device: str, out: Path) -> str:
@@ -69,7 +73,8 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
         forms = {REFERENCE: path, LOADED: path} | files
         if computes_bfloat16(place):
             forms |= {name + BF16: file for name, file in forms.items() if name.startswith((LOADED, OPENVINO))}
-        times = measure_forms(forms, batch, size, place, rounds)
+        times, memory, work = measure_forms(forms, batch, size, place, rounds)
+    shares = {name: round(1e3 * done.bound / statistics.median(times[name]), 3) for name, done in work.items()}
     mode = f", stream of {batch}" if batch > 1 else ""  # as a video is predicted
     for key, names in contestants(place).items():
         name = min(names, key=lambda form: statistics.median(times[form + mode]))
@@ -85,11 +90,14 @@ def infer(weights: Path | None, calibrate: Path | None, rounds: int, batch: int,
             mode=mode.strip(", ") or "single image",
             all=medians,
             spread=spread,
+            peak_gb=memory,
+            roofline_share=shares,
+            gflop={name: round(done.flops / 1e9, 2) for name, done in work.items()},
             threads=torch.get_num_threads(),
             weights="random ResNet-18, depth only" if weights is None else path.name,
             size=list(size),
         )
-    return f"{table(times)}\n\nAs JSON: {written}"
+    return f"{table(times, memory, shares)}\n\nAs JSON: {written}"
 
 
 def contestants(place: torch.device) -> dict[str, list[str]]:
@@ -130,12 +138,17 @@ def export_forms(
 
 def measure_forms(
     forms: dict[str, Path], batch: int, size: tuple[int, int], place: torch.device, rounds: int
-) -> dict[str, list[float]]:
+) -> tuple[dict[str, list[float]], dict[str, float], dict[str, Work]]:
     """Return the milliseconds an image of every form in every round, after ``WARM_UP`` rounds that do not count.
 
     Every form has a process of its own, and takes a pass of a single image and, with ``batch`` above 1, as many such passes one
     after the other, and one of so many images.
+
+    Returns:
+        The milliseconds; the peak memory of every form's process in GB; and what a single image takes of the forms that torch
+        computes (other engines do not tell).
     """
+    ceilings = measure_ceilings(place)
     with ExitStack() as stack:
         rivals = {
             name: stack.enter_context(
@@ -148,8 +161,11 @@ def measure_forms(
             for mode in ("stream", "batch"):
                 runs |= {f"{name}, {mode} of {batch}": partial(rival.turn, mode) for name, rival in rivals.items()}
         turns = take_turns(runs, rounds, warm_up=WARM_UP, clock=lambda run, _: run())
+        memory = {name: round(rival.peak_gb(), 2) for name, rival in rivals.items()}
+        work = {name: rivals[name].work(COUNTED, ceilings) for name in forms if name.startswith((REFERENCE, LOADED))}
     images = {name: 1 if name in forms else batch for name in runs}
-    return {name: [1e3 * seconds / images[name] for seconds in walls] for name, walls in turns.wall.items()}
+    times = {name: [1e3 * seconds / images[name] for seconds in walls] for name, walls in turns.wall.items()}
+    return times, memory, work
 
 
 def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str) -> dict[str, Callable[[], object]]:
@@ -164,22 +180,27 @@ def prepare(name: str, file: Path, batch: int, size: tuple[int, int], place: str
         network, _ = open_network(file, "cpu", precision)
     network.to(place)
 
-    def passing(images: int, times: int = 1) -> Callable[[], object]:
+    def passing(images: int, times: int = 1, context: Callable[[], Any] = torch.inference_mode) -> Callable[[], object]:
         image = torch.rand(images, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
-        return torch.inference_mode()(lambda: [network(image) for _ in range(times)])
+        repeated: Callable[[], object] = context()(lambda: [network(image) for _ in range(times)])
+        return repeated
 
-    return {"single": passing(1), "stream": passing(1, batch), "batch": passing(batch)}
+    counted = passing(1, context=torch.no_grad)
+    return {"single": passing(1), "stream": passing(1, batch), "batch": passing(batch), COUNTED: counted}
 
 
-def table(times: dict[str, list[float]]) -> str:
+def table(times: dict[str, list[float]], memory: dict[str, float], shares: dict[str, float]) -> str:
     """Return the medians and spreads as Markdown; ratios are against the reference in the same mode."""
-    lines = ["| form | ms an image | spread | × reference |", "|---|---:|---:|---:|"]
+    lines = ["| form | ms an image | spread | × reference | peak GB | roofline |", "|---|---:|---:|---:|---:|---:|"]
     for name, values in times.items():
         median = statistics.median(values)
         spread = f"{min(values):.1f} – {max(values):.1f}"
         _, comma, mode = name.partition(", ")
         reference = statistics.median(times[REFERENCE + comma + mode])
-        lines.append(f"| {name} | {median:.1f} | {spread} | {reference / median:.2f} |")
+        share = f"{shares[name]:.0%}" if name in shares else ""
+        lines.append(
+            f"| {name} | {median:.1f} | {spread} | {reference / median:.2f} | {memory.get(name, '')} | {share} |"
+        )
     return "\n".join(lines)
 
 

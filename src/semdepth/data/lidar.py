@@ -79,9 +79,11 @@ def velodyne_depth(calib_dir: str | Path, bin_path: str | Path, camera: int = 2)
     points[:, 3] = 1.0
     u, v, depth = _project(projection, points)
     with np.errstate(divide="ignore", invalid="ignore"):
-        x, y = np.round(u / depth) - 1, np.round(v / depth) - 1
-    inside = np.flatnonzero((x >= 0) & (y >= 0) & (x < width) & (y < height))
-    x, y, depth = x[inside].astype(np.intp), y[inside].astype(np.intp), np.maximum(depth[inside], 0.0)
+        np.divide(u, depth, out=u)
+        np.divide(v, depth, out=v)
+    inside = np.flatnonzero((u > 0.5) & (v > 0.5) & (u <= _last(width)) & (v <= _last(height)))
+    x, y = (np.rint(place[inside]).astype(np.intp) - 1 for place in (u, v))
+    depth = np.maximum(depth[inside], 0.0)
 
     image = np.zeros((height, width), dtype=np.float32)
     image[y, x] = depth
@@ -92,6 +94,11 @@ def velodyne_depth(calib_dir: str | Path, bin_path: str | Path, camera: int = 2)
     np.minimum.at(nearest, group, depth[sharing])
     image[y[sharing[first]], x[sharing[first]]] = nearest
     return image
+
+
+def _last(size: int) -> float:
+    """Return the largest number that rounds to ``size`` (halves round to even), so that only points inside need rounding."""
+    return size + 0.5 if size % 2 == 0 else float(np.nextafter(size + 0.5, 0))
 
 
 def _project(projection: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
