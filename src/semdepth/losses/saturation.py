@@ -13,8 +13,8 @@ def saturation(sigma: Tensor) -> Tensor:
     """Return how far sigmoid outputs lie beyond the far edge: the mean of ``½·max(0, −log σ − 8)²``.
 
     Infinitely far is the one depth that does not mind a wrong motion, so a run in trouble sends its logits there; the
-    sigmoid's slope, σ·(1 − σ), then ends all learning. The slope of this in the logit grows instead, like a spring's. In
-    a sound run it is exactly 0, and so is its gradient. Ours.
+    sigmoid's slope, σ·(1 − σ), then ends all learning. The slope of this in the logit grows instead, like a spring's.
+    Nearer than the edge it is exactly 0, and so is its gradient. Ours.
 
     Args:
         sigma: sigmoid outputs in [0, 1], any shape but empty.

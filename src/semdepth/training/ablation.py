@@ -47,7 +47,7 @@ VARIANTS: dict[Variant, _Options] = {
     "full": _FULL,
     "full-clean-labels": _FULL | {"data.labels": "exact"},
     "full-robust": _network("ssfa") | _ranking(robust=True, uncertainty=False),
-    "zoom": _FULL | {"augment.second_view": True, "objective.zoom_consistency": 0.05},
+    "zoom": _FULL | {"augment.second_view": True, "objective.zoom_consistency": 0.005},
     "motion-mask": _FULL | {"objective.motion_mask": "moving"},
     "balance-fixed": _FULL | _balance("fixed"),
     "balance-gradient": _FULL | _balance("gradient"),

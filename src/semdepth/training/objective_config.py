@@ -19,8 +19,8 @@ class ObjectiveConfig:
     smoothness: float = 1e-3
     """λ_smooth, weight of the edge-aware smoothness of the disparity."""
     saturation: float = 0.01
-    """λ_far, weight of what pulls back sigmoid outputs that run to 0 (infinitely far), where learning would end; in a sound run
-    there are none. 0 switches it off."""
+    """λ_far, weight of what pulls back sigmoid outputs that run to 0 (infinitely far), where learning would end. 0 switches it
+    off."""
     auto_mask: bool = True
     """Drop pixels that no warp explains better than standing still (static scene parts, cars that keep our speed)."""
     per_pixel_minimum: bool = True

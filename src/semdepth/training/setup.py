@@ -66,7 +66,7 @@ def check_views(augment: AugmentConfig, learner: Learner) -> None:
     """
     if augment.second_view != (learner.config.zoom_consistency > 0):
         raise InputError(
-            "augment.second_view and objective.zoom_consistency: each needs the other; set both, e.g. true and 0.05"
+            "augment.second_view and objective.zoom_consistency: each needs the other; set both, e.g. true and 0.005"
         )
 
 
