@@ -243,3 +243,20 @@ def test_margins_that_are_none_are_refused() -> None:
     for wrong in (-0.1, float("nan")):
         with pytest.raises(InputError, match=rf"ranking_loss.margin {wrong}"):
             RankingConfig(margin=wrong)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("config", FORMS, ids=lambda c: c.form)
+def test_the_same_on_a_gpu(config: RankingConfig) -> None:
+    """The same pairs under the same seed, the same loss, the same gradient."""
+    found = []
+    for device in ("cpu", "cuda"):
+        labels = car_before_building().to(device)
+        disparity = torch.linspace(0.4, 0.6, 160).expand(1, 1, 40, 160).to(device).clone().requires_grad_()
+        loss = semantic_ranking_loss(disparity, labels, config=config, generator=seed())
+        loss.backward()
+        assert disparity.grad is not None
+        found.append((loss.detach().cpu(), disparity.grad.cpu()))
+    assert found[0][0] > 0
+    for here, there in zip(*found, strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-7)
