@@ -45,7 +45,6 @@ from semdepth.training.watch import CollapseWatch
 
 Validate = Callable[[Learner], dict[str, float]]
 """Judges a learner in eval mode; the weights of the least ``abs_rel``, where it is among the numbers, are kept as the best."""
-"""Judges a depth network (in eval mode); ``abs_rel`` among its numbers decides which weights are the best."""
 
 
 class Trainer:
