@@ -154,20 +154,30 @@ def test_ablate(recipe: Path, disk: Path, capsys: pytest.CaptureFixture[str]) ->
     assert (runs / "depth-only/seed_1/evaluation.json").exists()
 
 
-def test_a_folder_that_is_read_only(run: Path, world: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_read_only(
+    run: Path, world: Path, recipe: Path, disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Mounted so: permission bits do not bind root."""
     photo = disk / "photo.png"
     Image.radial_gradient("L").convert("RGB").save(photo)
+    shutil.copytree(world, disk / "data", ignore=shutil.ignore_patterns("segmentation*"))
+    segmenter = tiny_segmenters.save_by_brightness(tmp_path)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     given = {
         "predict": [str(photo), f"--weights={run}"],
         "synthesise": [str(disk / "world"), "--drives=1", "--frames=2", "--height=64", "--width=128"],
         "train": [f"--run={disk / 'run'}", f"--data.root={world}", *SIZE, *SMALL],
         "prepare": [str(photo.parent), "--fov_deg=80"],
+        "label": [f"--data.root={disk / 'data'}", f"--segmenter={segmenter}", "--device=cpu"],
+        "evaluate": [str(run), f"--data.root={world}"],
+        "cache": [str(disk / "cache"), f"--data.root={world}", *SIZE],
+        "ablate": [str(recipe), "--variants=[depth-only]", "--seeds=[0]"],
     }
     for command, arguments in given.items():
-        out = [f"--out={disk / 'out'}"] if command in ("predict", "prepare") else []
-        assert str(disk) in complaint([command, *arguments, *out], capsys)
+        out = [f"--out={disk / 'out'}"] if command in ("predict", "prepare", "evaluate", "ablate") else []
+        line = complaint([command, *arguments, *out], capsys)
+        assert str(disk) in line
+        assert "Read-only file system" in line, line
 
 
 @contextmanager

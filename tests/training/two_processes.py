@@ -1,12 +1,14 @@
-"""What test_ddp.py starts: ``python -m training.two_processes RUN`` takes three steps of a run, in two processes.
+"""What test_ddp.py starts: ``python -m training.two_processes FOLDER`` trains in one and two processes, and says what they saw.
 
 The processes are forks with the environment that torchrun gives: importing everything once is enough.
 """
 
 import os
+import shutil
 import socket
 import sys
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,10 +25,29 @@ from semdepth.training.trainer_config import TrainerConfig
 
 from .golden import PassingCar
 
-STEPS = 3
+
+@dataclass(frozen=True)
+class Job:
+    """A run, or the rest of another's."""
+
+    name: str
+    processes: int
+    steps: int
+    double: bool = True
+    begun_by: str = ""
 
 
-def build(run: Path, devices: int, steps: int = STEPS) -> Trainer:
+JOBS = (
+    Job("one-float", processes=1, steps=1, double=False),
+    Job("two-float", processes=2, steps=1, double=False),
+    Job("one", processes=1, steps=2),
+    Job("two", processes=2, steps=2),
+    Job("one-then-two", processes=2, steps=3, begun_by="one"),
+    Job("two-then-one", processes=1, steps=3, begun_by="two"),
+)
+
+
+def build(run: Path, devices: int, steps: int) -> Trainer:
     """Every term, every random draw, and the balance that measures gradients; a batch of four."""
     return Trainer(
         run,
@@ -74,7 +95,7 @@ def observe(trainer: Trainer) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def spoil_second_step(trainer: Trainer) -> None:
-    """Make the loss of the second step infinite in the last process only."""
+    """Make the loss of the run's second step infinite in the last process only."""
     learner = trainer.learner.module
     forward = learner.forward
 
@@ -87,29 +108,41 @@ def spoil_second_step(trainer: Trainer) -> None:
     learner.forward = spoiled
 
 
-def work(run: Path) -> None:
+def in_double() -> None:
+    """Let this process compute in double precision: what is not rounding is told from what is."""
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
+    torch.set_default_dtype(torch.float64)
+
+
+def work(job: Job, folder: Path) -> None:
     """Train; the first process writes down what it saw."""
-    torch.set_num_threads(1)
-    trainer = build(run, devices=2)
-    seen = observe(trainer)
+    if job.double:
+        in_double()
+    trainer = build(folder / job.name, job.processes, job.steps)
+    if job.double:
+        trainer.learner.module.double()
+    begun, seen = trainer.step, observe(trainer)
     spoil_second_step(trainer)
     trainer.fit()
     skipped = trainer.share.mean(torch.tensor(float(trainer.skips.count)))
     if trainer.share.rank == 0:
-        torch.save({**seen, "skipped": {"mean": skipped}}, run / "seen.pt")
+        weights = {name: p.detach() for name, p in trainer.learner.module.named_parameters()}
+        steps = {"from": torch.tensor(begun), "to": torch.tensor(trainer.step), "skipped": skipped}
+        torch.save({**seen, "weights": weights, "steps": steps}, folder / f"{job.name}.pt")
 
 
-def start(rank: int, port: int, run: Path) -> int:
+def start(rank: int, port: int, job: Job, folder: Path) -> int:
     """Fork one of the processes; return its id."""
     child = os.fork()
     if child:
         return child
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
-    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
-    os.environ.update({name: str(value) for name, value in place.items()})
     code = 1
     try:
-        work(run)
+        if job.processes > 1:
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job.processes, "LOCAL_WORLD_SIZE": job.processes}
+            place |= {"GROUP_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+            os.environ.update({name: str(value) for name, value in place.items()})
+        work(job, folder)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -118,13 +151,20 @@ def start(rank: int, port: int, run: Path) -> int:
 
 
 def main() -> None:
-    """Start two processes and wait for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = [start(rank, port, Path(sys.argv[1])) for rank in (0, 1)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(max(abs(code) for code in codes))
+    """Do the jobs one after the other."""
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    build(folder / "imports", devices=1, steps=1)  # what is imported late is imported now, and not by every fork
+    for job in JOBS:
+        if job.begun_by:
+            shutil.copytree(folder / job.begun_by, folder / job.name)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        children = [start(rank, port, job, folder) for rank in range(job.processes)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        if any(codes):
+            sys.exit(f"{job.name} failed")
 
 
 if __name__ == "__main__":

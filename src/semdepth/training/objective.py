@@ -183,11 +183,11 @@ class Learner(nn.Module):
 
 
 def _in_planes(output: NetworkOutput) -> NetworkOutput:
-    """Return the logits in float32, one class's map after the other: once, for both losses that take softmax of them."""
+    """Return the logits in float32 at least, one class's map after the other: once, for both losses that take softmax of them."""
     if output.logits is None:
         return output
-    layout = torch.contiguous_format
-    return replace(output, logits=tuple(scale.to(torch.float32, memory_format=layout) for scale in output.logits))
+    dtype, layout = torch.promote_types(output.logits[0].dtype, torch.float32), torch.contiguous_format
+    return replace(output, logits=tuple(scale.to(dtype, memory_format=layout) for scale in output.logits))
 
 
 def sum_over_scales(logits: tuple[Tensor, ...], batch: FrameBatch, share: Share = ALONE) -> Tensor:
