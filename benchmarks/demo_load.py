@@ -2,10 +2,11 @@
 
     python benchmarks/demo_load.py --weights RUN [--visitors 50] [--requests 500]
 
-Starts ``semdepth demo`` as a process of its own, sends uploads (four in five are images, one in five is a decompression bomb,
-junk, a cut-off file, a playlist called .mp4 or an unknown type), asks for the result of each, and tries to read files outside
-the server's folder. Prints a JSON line: what was answered, the latencies, the peak of the process's memory, and what was left
-in the temporary folder after the server had ended. Linux only (/proc).
+Starts ``semdepth demo`` as a process of its own, sends uploads (four in five are good: images, and a few short videos; one in
+five is a decompression bomb, junk, a cut-off file, a playlist called .mp4, an unknown type, a video that is too long, too large,
+or too long and says that it is not, or more megabytes than are taken), asks for the result of each, and tries to read files
+outside the server's folder. Prints a JSON line: what was answered, the latencies, the peak of the process's memory, and what
+was left in the temporary folder after the server had ended. Linux only (/proc).
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
+import av
 import httpx
 import numpy as np
 from PIL import Image
@@ -147,18 +150,47 @@ def ask(url: str, path: str) -> tuple[str, str]:
 
 
 def upload_of(number: int) -> tuple[bytes, str, bool]:
-    """Return the content and the name of an upload, and whether it is an image."""
+    """Return the content and the name of an upload, and whether it is good."""
     if number % 5:
+        if number % 50 == 1:
+            return video((192, 576), 12), "drive.mp4", True
         values = np.random.default_rng(number).integers(0, 255, (12, 36, 3), dtype=np.uint8)
         stream = io.BytesIO()
         Image.fromarray(values).resize((576, 192)).save(stream, "JPEG", quality=90)
         return stream.getvalue(), f"photo {number}.jpg", True
     bad = (
-        (bomb(30_000), "bomb.png"), (os.urandom(50_000), "junk.jpg"), (bomb(100)[:60], "cut.png"),
-        (b"#EXTM3U\n/etc/passwd\n", "list.mp4"), (b"MZ" * 100, "../../run.exe"),
+        lambda: (bomb(30_000), "bomb.png"),
+        lambda: (os.urandom(50_000), "junk.jpg"),
+        lambda: (bomb(100)[:60], "cut.png"),
+        lambda: (b"#EXTM3U\n/etc/passwd\n", "list.mp4"),
+        lambda: (b"MZ" * 100, "../../run.exe"),
+        lambda: (video((64, 96), 1200), "long.mp4"),
+        lambda: (video((4608, 8192), 2), "large.mp4"),
+        lambda: (without_length(video((64, 96), 1200, "matroska")), "endless.mkv"),
+        lambda: (bytes(65 * 2**20), "heavy.mp4"),
     )  # fmt: skip
-    data, name = bad[number // 5 % len(bad)]
+    data, name = bad[number // 5 % len(bad)]()
     return data, name, False
+
+
+@cache
+def video(size: tuple[int, int], frames: int, kind: str = "mp4") -> bytes:
+    """Return a video of so many frames (20 a second) of (height, width) pixels."""
+    stream = io.BytesIO()
+    picture = Image.radial_gradient("L").resize(size[::-1]).convert("RGB")
+    with av.open(stream, "w", format=kind) as container:
+        track = container.add_stream("mpeg4" if max(size) < 8192 else "mjpeg", rate=20)
+        track.height, track.width, track.pix_fmt = *size, "yuv420p" if max(size) < 8192 else "yuvj420p"
+        for _ in range(frames):
+            container.mux(track.encode(av.VideoFrame.from_image(picture).reformat(format=track.pix_fmt)))
+        container.mux(track.encode())
+    return stream.getvalue()
+
+
+def without_length(matroska: bytes) -> bytes:
+    """Return a Matroska video that says it lasts no time: its element Duration (0x4489, a double) is 0."""
+    place = matroska.index(b"\x44\x89\x88") + 3
+    return matroska[:place] + bytes(8) + matroska[place + 8 :]
 
 
 def bomb(side: int) -> bytes:

@@ -51,3 +51,11 @@ def turn(path: Path, degrees: int) -> Path:
     content[start : start + 36] = struct.pack(">9i", *TURNS[degrees])
     path.write_bytes(content)
     return path
+
+
+def without_length(path: Path) -> Path:
+    """Let a Matroska video say that it lasts no time (its element Duration, a double, is 0), as browsers' recordings do."""
+    content = path.read_bytes()
+    place = content.index(b"\x44\x89\x88") + 3
+    path.write_bytes(content[:place] + bytes(8) + content[place + 8 :])
+    return path

@@ -5,10 +5,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import turn, wall, write_clip
+from clips import turn, wall, without_length, write_clip
 from PIL import Image
 
-from semdepth.movie import _VideoFrame, open_movie, read_camera, read_frames
+from semdepth.movie import _VideoFrame, open_movie, read_camera, read_frames, stored_length
 from semdepth.runtime import InputError
 
 
@@ -44,6 +44,14 @@ def test_times_and_counts_come_from_the_file(tmp_path):
     assert [round(f.seconds, 3) for f in read_frames(movie)] == [0.0, 0.04, 0.08, 0.12, 0.16]
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_the_length_is_counted_not_believed(tmp_path, name):
+    path = write_clip(tmp_path / name, wall(range(7)), rate=20)
+    if name.endswith("mkv"):
+        assert open_movie(without_length(path)).expected is None
+    assert stored_length(open_movie(path)) == (7, pytest.approx(0.3))
+
+
 def test_pixels_become_square(tmp_path):
     movie = open_movie(write_clip(tmp_path / "wide.mp4", wall(range(3)), aspect=Fraction(3, 2)))
     assert movie.size == (96, 240)
@@ -55,6 +63,7 @@ def test_a_folder_of_images_is_a_movie(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"shot_{number}.png")
     movie = open_movie(tmp_path, fps=5.0)
     assert [p.stem for p in movie.images] == ["shot_2", "shot_9", "shot_10"]
+    assert stored_length(movie) == (3, 0.4)
     frames = list(read_frames(movie))
     assert [f.seconds for f in frames] == [0.0, 0.2, 0.4]
     assert np.array_equal(frames[1].rgb(), wall([90])[0])

@@ -116,6 +116,23 @@ def read_frames(movie: Movie, damaged: Callable[[InputError], None] | None = Non
         damaged(early)
 
 
+def stored_length(movie: Movie) -> tuple[int, float]:
+    """Count the stored frames without decoding them, whatever the header says of them (a browser's recording says nothing).
+
+    Returns:
+        Frames, and the seconds from the first to the last.
+
+    Raises:
+        InputError: if the video cannot be read.
+    """
+    if movie.images:
+        return len(movie.images), (len(movie.images) - 1) / movie.fps
+    with _video(movie.path) as (container, stream):
+        times = [packet.pts for packet in container.demux(stream) if packet.size]
+        shown = [float(time * stream.time_base) for time in times if time is not None]
+    return len(times), max(shown, default=0.0) - min(shown, default=0.0)
+
+
 def _decoded(container: Any, stream: Any, path: Path, damaged: Callable[[InputError], None] | None) -> Iterator[Any]:
     import av
 

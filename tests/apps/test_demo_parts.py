@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import without_length
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -206,6 +207,9 @@ def test_a_video_comes_back_beside_its_depth(store: Store, tmp_path: Path) -> No
 def test_long_and_large_videos_are_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="over 2 s"):
         show_video(untrained(), store, film(tmp_path / "long.mp4", 25))
+    with pytest.raises(InputError, match="over 2 s"):
+        show_video(untrained(), store, without_length(film(tmp_path / "says_nothing.mkv", 25)))
+    assert not any(store.results.iterdir()), "refused before anything is predicted"
     tight = Store(tmp_path / "tight", Limits(video_pixels=1000))
     with pytest.raises(InputError, match="megapixels"):
         show_video(untrained(), tight, film(tmp_path / "large.mp4", 1))

@@ -13,7 +13,7 @@ from semdepth.apps.demo_site.results import shrink
 from semdepth.apps.demo_site.store import Store, plain_stem
 from semdepth.inference.predictor import Predictor
 from semdepth.inference.video import predict_frames, write_video
-from semdepth.movie import Frame, Movie, open_movie, read_frames
+from semdepth.movie import Frame, Movie, open_movie, read_frames, stored_length
 from semdepth.runtime import InputError, require_file
 from semdepth.visualise import write_png
 
@@ -73,7 +73,8 @@ def show_video(predictor: Predictor, store: Store, path: Path) -> VideoResult:
         raise InputError(
             f"{path}: frames of {width}×{height} pixels; give a video of 16×16 to {limits.video_pixels / 1e6:.0f} megapixels"
         )
-    _require_short(path, (movie.expected or 0) / movie.fps if movie.fps > 0 else 0.0, movie.expected or 0, store)
+    frame_count, seconds = stored_length(movie)
+    _require_short(path, seconds, frame_count, store)
     folder, stem = store.new_result(), plain_stem(path.name)
     still, out = folder / f"{stem}.png", folder / f"{stem}_depth.mp4"
     frames = _short_frames(movie, store, still)
