@@ -75,6 +75,16 @@ def test_summary_by_hand(finished: FinishedRun) -> None:
     assert summary["full"]["strata"]["class/car"] == pytest.approx(
         [0.5 * finished.strata["class/car"], 0.6 * finished.strata["class/car"]]
     )
+    low, high = summary["full"]["interval"]["abs_rel"]
+    assert low < 0.55 * base < high
+    assert summary["full"]["interval"]["abs_rel"] == pytest.approx(
+        [x / 2 for x in summary["depth-only"]["interval"]["abs_rel"]]
+    )
+    assert f"[{low:.3f}, {high:.3f}]" in markdown(summary, {})
+    assert summary["full"]["scale_spread"] == [
+        0.5 * finished.numbers["scale_spread"],
+        0.6 * finished.numbers["scale_spread"],
+    ]
     against = summary["full"]["against depth-only"]["abs_rel"]
     assert against["difference"] == pytest.approx((0.55 - 1.1) * base)
     assert against["ratio"] == pytest.approx(0.5)
@@ -112,7 +122,7 @@ def test_tables_and_plot(finished: FinishedRun, tmp_path: Path) -> None:
     summary = summarise({"depth-only": {0: finished, 1: better(finished, 1.2)}, "full": {0: better(finished, 0.5)}})
     text = markdown(summary, {"command": "semdepth ablate x"})
     mean, spread = mean_and_spread(summary["depth-only"]["abs_rel"])
-    assert f"| depth-only | 2 | {mean:.4f} ± {spread:.4f} |" in text
+    assert f"| depth-only | 2 | {mean:.4f} ± {spread:.4f} [" in text
     assert "(× 0.500)" in text  # seed 1 of depth-only has nothing to be compared with
     assert "- command: semdepth ablate x" in text
     assert "(-50%)" in text

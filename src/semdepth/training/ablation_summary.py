@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from semdepth.evaluation.bootstrap import paired_bootstrap
+from semdepth.evaluation.bootstrap import bootstrap_interval, paired_bootstrap
 from semdepth.evaluation.metrics import METRICS, Float64
 from semdepth.evaluation.report import markdown_table
 from semdepth.evaluation.strata import MEASURES
@@ -23,12 +23,17 @@ HEADINGS = {
     "rmse": "RMSE ↓",
     "delta1": "δ<1.25 ↑",
     "moving_holes": "holes on moving ↓",
+    "scale_spread": "scale spread ↓",
     "mean_iou": "mean IoU ↑",
     "calibration_error": "calibration error ↓",
 }
 """What is reported of every run; the last two need a segmentation branch."""
 COMPARED = ("abs_rel", "border_abs_rel")
 """What is compared with the baseline image by image."""
+VARIANTS_NOTE = (
+    "Mean ± standard deviation over seeds; in brackets the mean's 95 % interval from drawing drives. Scale spread: of the "
+    "images' ratios of true to predicted median depth, over their median."
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def read_run(path: Path) -> FinishedRun:
         found = parse_json(require_file(path, "evaluation").read_text(encoding="utf-8"))
         rows, segmentation = found["rows"], found["segmentation"] or {}
         groups = tuple(row["group"] for row in rows)
-        known = found["mean"] | found["measures"] | segmentation
+        known = found["mean"] | found["measures"] | segmentation | {"scale_spread": found["scale_spread"]}
         return FinishedRun(
             names=tuple(row["name"] for row in rows),
             groups=None if None in groups else groups,
@@ -83,11 +88,12 @@ def summarise(runs: Runs) -> dict[str, Any]:
         runs: all judged on the same images; variants without a run are left out.
 
     Returns:
-        Plain JSON: ``{variant: {"seed": […], "abs_rel": […], …, "strata": {name: […]}, "against depth-only": {…}}}``,
-        one entry a seed in each list, None where unknown. ``against depth-only``, and against the variants that lack a
-        part of this one (``ablation.WITHOUT``), has for each of ``COMPARED`` the mean difference over images and
-        its 95 % interval (paired bootstrap over drives; of each image the mean over the seeds that both have is compared),
-        the share of the resamples below 0, the ratio of the means, and that of every seed.
+        Plain JSON: ``{variant: {"seed": […], "abs_rel": […], …, "interval": {quantity: [low, high]}, "strata":
+        {name: […]}, "against depth-only": {…}}}``, one entry a seed in each list, None where unknown. ``interval`` has for
+        each of ``COMPARED`` the 95 % interval of the mean over images and seeds (drives drawn). ``against depth-only``, and
+        against the variants that lack a part of this one (``ablation.WITHOUT``), has for each of ``COMPARED`` the mean
+        difference over images and its 95 % interval (paired bootstrap over drives; of each image the mean over the seeds
+        that both have is compared), the share of the resamples below 0, the ratio of the means, and that of every seed.
 
     Raises:
         InputError: if the runs were judged on different images.
@@ -102,6 +108,7 @@ def summarise(runs: Runs) -> dict[str, Any]:
         order = sorted(seeds)
         entry: dict[str, Any] = {"seed": order}
         entry |= {q: [_plain(seeds[s].numbers[q]) for s in order] for q in HEADINGS}
+        entry["interval"] = {q: _own_interval(seeds, q) for q in COMPARED}
         strata = sorted({name for run in seeds.values() for name in run.strata})
         entry["strata"] = {n: [_plain(seeds[s].strata.get(n, math.nan)) for s in order] for n in strata}
         for other in dict.fromkeys((BASELINE, *_without(variant))):
@@ -113,6 +120,13 @@ def summarise(runs: Runs) -> dict[str, Any]:
 
 def _without(variant: str) -> tuple[str, ...]:
     return WITHOUT.get(variant, ())  # type: ignore[call-overload,no-any-return]
+
+
+def _own_interval(seeds: Mapping[int, FinishedRun], quantity: str) -> list[float | None]:
+    """Return the ends of the interval of one variant's mean; each image counts with its mean over the seeds."""
+    first = next(iter(seeds.values()))
+    found = bootstrap_interval(np.stack([run.images[quantity] for run in seeds.values()]).mean(axis=0), first.groups)
+    return [_plain(found.low), _plain(found.high)]
 
 
 def _against(
@@ -155,7 +169,7 @@ def _plain(value: float) -> float | None:
 def markdown(summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """Return the tables of a summary, below what the numbers rest on (``facts``)."""
     lines = ["# Ablation", "\n".join(f"- {key}: {value}" for key, value in facts.items())]
-    lines += ["## Variants", "Mean ± standard deviation over seeds.", markdown_table(*_variant_rows(summary))]
+    lines += ["## Variants", VARIANTS_NOTE, markdown_table(*_variant_rows(summary))]
     if _is_compared(summary):
         lines.append(
             f"Against {BASELINE}, over the seeds that both have: difference of the means over images, with its 95 % interval "
@@ -188,7 +202,7 @@ def _variant_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     names = [*HEADINGS.values(), *(f"{HEADINGS[q].removesuffix(' ↓')} against {BASELINE}" for q in compared)]
     rows = []
     for variant, entry in summary.items():
-        cells = [_with_spread(*mean_and_spread(entry[q])) for q in HEADINGS]
+        cells = [_with_spread(*mean_and_spread(entry[q])) + _brackets(entry["interval"].get(q)) for q in HEADINGS]
         against = entry.get(f"against {BASELINE}", {})
         rows.append([variant, str(len(entry["seed"])), *cells, *(_difference(against.get(q)) for q in compared)])
     return ["variant", "seeds", *names], rows
@@ -235,6 +249,10 @@ def _with_spread(mean: float, spread: float) -> str:
     return f"{mean:.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
 
 
+def _brackets(interval: Sequence[float | None] | None) -> str:
+    return "" if interval is None or interval[0] is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
 def _difference(found: Mapping[str, Any] | None) -> str:
     if not found:
         return "–"
@@ -243,14 +261,17 @@ def _difference(found: Mapping[str, Any] | None) -> str:
 
 
 def plot(summary: Mapping[str, Any], path: Path) -> None:
-    """Draw AbsRel, overall and near borders, of every run (dots) and variant (bars) to a PNG."""
+    """Draw AbsRel, overall and near borders, of every run (dots) and variant (bars, with their intervals) to a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 0.5 * len(summary) + 1.2), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, len(COMPARED), sharey=True), COMPARED, strict=True):
         for place, entry in enumerate(summary.values()):
             values = [value for value in entry[quantity] if value is not None]
-            axes.barh(place, mean_and_spread(values)[0], color="tab:blue", alpha=0.35)
+            mean, (low, high) = mean_and_spread(values)[0], entry["interval"][quantity]
+            axes.barh(place, mean, color="tab:blue", alpha=0.35)
+            if low is not None:
+                axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], color="tab:blue", capsize=3)
             axes.plot(values, [place] * len(values), "o", color="tab:blue", markersize=4)
         axes.set_yticks(range(len(summary)), list(summary))
         axes.set_xlabel(HEADINGS[quantity].removesuffix(" ↓"))
