@@ -10,7 +10,7 @@ import torch
 
 from semdepth.apps import benchmark_apart, benchmark_steps, benchmark_train, benchmark_turns
 from semdepth.apps.benchmark_roofline import Ceilings, count_work
-from semdepth.apps.benchmark_steps import IN_BFLOAT16, LEAN, prepare, rendered_batch
+from semdepth.apps.benchmark_steps import FULL, IN_BFLOAT16, LEAN, prepare, rendered_batch
 from semdepth.apps.cli import main
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import computes_bfloat16
@@ -72,6 +72,8 @@ def test_the_command_measures_both(
     tried = set(IN_BFLOAT16) if computes_bfloat16(torch.device("cpu")) else set()
     assert set(found["peak_gb"]) == {"reference", "ours", "ours, full method"} | tried
     assert 0 < found["losses_share"]["ours"] < found["losses_share"]["reference"] < 1
+    assert all(0 < share < 1 for share in found["ranking_share"].values())
+    assert set(found["ranking_share"]) == {name for name in tried | {FULL} if "full" in name}
     assert found["full_method_cost"]["processor"] > 1
     assert 0.7 < found["gflop"]["ours"] / found["gflop"]["reference"] < 0.95, "doubled features are convolved by phases"
     assert found["gb_moved"]["ours"] < found["gb_moved"]["reference"]

@@ -10,10 +10,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from semdepth.apps.benchmark_turns import open_reference
 from semdepth.data.synthetic_frames import SyntheticConfig, SyntheticFrames
 from semdepth.data.transforms import to_unit_range
+from semdepth.labels import CLASSES, IGNORE
 from semdepth.losses.kernels import Kernels
 from semdepth.models.decoder import convolve_plainly
 from semdepth.models.network import NetworkConfig
@@ -67,12 +69,14 @@ class Contestant:
     """Forward, backward, optimiser."""
     losses: Callable[[], object]
     """The losses alone, forward and backward to the networks' outputs."""
+    ranking: Callable[[], object] | None = None
+    """Of those the ranking loss alone, where the method has it."""
 
 
 def prepare(name: str, encoder: str, pickled: bytes, place: str) -> dict[str, Callable[[], object]]:
     """Return what a contestant does, in the process that it has to itself; ``pickled`` is a ``FrameBatch``."""
     rival = build(name, encoder, pickle.loads(pickled), torch.device(place))
-    return {"step": rival.step, "losses": rival.losses}
+    return {"step": rival.step, "losses": rival.losses} | ({"ranking": rival.ranking} if rival.ranking else {})
 
 
 def build(name: str, encoder: str, frames: FrameBatch, place: torch.device) -> Contestant:
@@ -146,7 +150,14 @@ def _ours(learner: Learner, frames: FrameBatch, output: NetworkOutput, motion: T
             loss = loss + learner.config.ranking * learner.ranking(frames, leaves, generator)
         loss.backward()
 
-    return Contestant(step, losses)
+    agreeing = None if frames.labels is None else 5 * one_hot(frames.labels.long() % IGNORE, len(CLASSES)).movedim(3, 1)
+
+    def ranking() -> None:
+        """With logits as of a network that has learnt its labels: an untrained one contradicts nearly all pairs."""
+        leaves = NetworkOutput(tuple(map(_leaf, output.disparity)), None if agreeing is None else (agreeing.float(),))
+        learner.ranking(frames, leaves, generator).backward()
+
+    return Contestant(step, losses, ranking if learner.config.ranking else None)
 
 
 def rendered_batch(size: tuple[int, int], batch: int) -> FrameBatch:

@@ -79,6 +79,8 @@ def train(
         memory = {name: rival.peak_gb() for name, rival in rivals.items()}
         runs = {name: partial(rival.turn, "step") for name, rival in rivals.items()}
         runs |= {f"{name}: losses": partial(rival.turn, "losses") for name, rival in rivals.items()}
+        ranked = [name for name, way in ways.items() if way.full]
+        runs |= {f"{name}: ranking": partial(rivals[name].turn, "ranking") for name in ranked}
         turns = take_turns(runs, rounds, clock=lambda run, _: run())
         work = {name: rival.work("step", ceilings) for name, rival in rivals.items()}
     key = "train_gpu" if place.type == "cuda" else "train_cpu"
@@ -106,10 +108,12 @@ def train(
 
 def facts(turns: Turns, work: dict[str, Work], memory: dict[str, float]) -> dict[str, Any]:
     """Return what stands beside the ratio: seconds, shares, memory, as plain JSON."""
-    shares = {name: round(turns.processor_median(f"{name}: losses") / turns.processor_median(name), 3) for name in work}
     found: dict[str, Any] = {
         "seconds": turns.rows(),
-        "losses_share": shares,
+        "losses_share": {name: round(share(turns, name, "losses"), 3) for name in work},
+        "ranking_share": {
+            name: round(share(turns, name, "ranking"), 3) for name in work if f"{name}: ranking" in turns.wall
+        },
         "peak_gb": {name: round(value, 2) for name, value in memory.items()},
         "roofline_share": {name: round(done.bound / turns.median(name), 3) for name, done in work.items()},
         "gflop": {name: round(done.flops / 1e9, 1) for name, done in work.items()},
@@ -120,19 +124,25 @@ def facts(turns: Turns, work: dict[str, Work], memory: dict[str, float]) -> dict
     return found
 
 
+def share(turns: Turns, name: str, part: str) -> float:
+    """Return which share of a step's processor time one part of it takes by itself."""
+    return turns.processor_median(f"{name}: {part}") / turns.processor_median(name)
+
+
 def table(turns: Turns, work: dict[str, Work], memory: dict[str, float], batch: int) -> str:
     """Return the medians as Markdown."""
     lines = [
-        "| step | images/s | spread | × reference | processor s a step | losses | peak GB | roofline |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| step | images/s | spread | × reference | processor s a step | losses | ranking | peak GB | roofline |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, done in work.items():
         wall = turns.wall[name]
         spread = f"{batch / max(wall):.2f} – {batch / min(wall):.2f}"
-        share = turns.processor_median(f"{name}: losses") / turns.processor_median(name)
+        ranking = f"{share(turns, name, 'ranking'):.1%}" if f"{name}: ranking" in turns.wall else "–"
         lines.append(
             f"| {name} | {batch / turns.median(name):.2f} | {spread} | {turns.ratio(REFERENCE, name)['wall']:.2f} | "
-            f"{turns.processor_median(name):.2f} | {share:.0%} | {memory[name]:.2f} | "
+            f"{turns.processor_median(name):.2f} | {share(turns, name, 'losses'):.0%} | "
+            f"{ranking} | {memory[name]:.2f} | "
             f"{done.bound / turns.median(name):.0%} |"
         )
     return "\n".join(lines)
