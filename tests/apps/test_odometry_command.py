@@ -242,11 +242,14 @@ def test_metres_are_filtered_and_kept_where_no_road_is_seen(tmp_path: Path) -> N
     network = build_depth_network(NetworkConfig(encoder="resnet10-small", fusion="none"), seed=0)
     metric = MetricScale(2.0, Cameras(intrinsics=(57.2, 57.2, 47.5, 31.5)), network)
     given = [(depth, sky), (depth, road), (depth / 2, road), (depth, sky)]
-    found = [metric(f"{k}.png", Prediction(d, 1 / d, labels)) for k, (d, labels) in enumerate(given)]
+    (tmp_path / "metric_scale.csv").write_text("of another run\n")
+    found = []
+    for k, (d, labels) in enumerate(given):
+        found.append(metric(f"{k}.png", Prediction(d, 1 / d, labels)))
+        metric.note(tmp_path)
     assert found[0].scale is None
     assert [p.scale for p in found[1:]] == pytest.approx([2, 3, 3], rel=1e-3)
     np.testing.assert_allclose(found[2].depth, depth * 1.5, rtol=1e-3)
-    metric.write(tmp_path)
     with (tmp_path / "metric_scale.csv").open(newline="") as stream:
         written = list(csv.DictReader(stream))
     assert [row["unit"] for row in written] == ["up to scale", "metres", "metres", "metres"]

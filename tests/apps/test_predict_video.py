@@ -1,5 +1,6 @@
 """``semdepth predict`` of videos and cameras, from end to end."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -26,7 +27,13 @@ def test_a_video(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
     assert len(list(read_frames(open_movie(out / "clip_depth.mp4")))) == 7
     given = ["predict", str(clip), weights, f"--out={out}", "--save=depth_npy", "--every=3"]
     assert main([*given, "--camera-height=1.5", "--fov-deg=60"]) == 0
-    assert sorted(p.name for p in (out / "clip").iterdir()) == [f"{k:06d}_depth.npy" for k in (0, 3, 6)]
+    names = [f"{k:06d}" for k in (0, 3, 6)]
+    assert sorted(p.name for p in (out / "clip").iterdir()) == [
+        *(f"{name}_depth.npy" for name in names),
+        "metric_scale.csv",
+    ]
+    with (out / "clip" / "metric_scale.csv").open(newline="") as stream:
+        assert [row["image"] for row in csv.DictReader(stream)] == names
     assert [f.seconds for f in read_frames(open_movie(out / "clip_depth.mp4"))] == pytest.approx(
         [0, 0.3, 0.6], abs=1e-3
     )

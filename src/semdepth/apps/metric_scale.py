@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from semdepth.evaluation.report import write_text
@@ -25,14 +26,13 @@ COLUMNS = (
 class MetricScale:
     """Brings the predictions of consecutive images to metres."""
 
-    def __init__(self, height: float, cameras: Cameras, network: DepthNetwork, table: bool = True) -> None:
+    def __init__(self, height: float, cameras: Cameras, network: DepthNetwork) -> None:
         """Take the camera of all images, and the network that predicts them.
 
         Args:
             height: metres of the camera above the road.
             cameras: intrinsics by image size.
             network: that predicts the images.
-            table: keep a row an image for ``write``; a long video is told of in ``summary`` alone.
 
         Raises:
             InputError: if the network does not see what is road, or the height is no number above 0.
@@ -40,8 +40,9 @@ class MetricScale:
         RoadCamera(height, fov_deg=60)  # refuses a height that is none
         require_segmentation(network)
         self._height, self._cameras, self._filter = height, cameras, ScaleFilter()
-        self._rows: list[list[str]] | None = [] if table else None
         self._images = self._metric = self._fitted = 0
+        self._row: list[str] = []
+        self._table: Path | None = None
 
     def __call__(self, name: str, prediction: Prediction) -> Prediction:
         """Return the next prediction, up to scale, in metres if its image or one before it shows the road."""
@@ -55,20 +56,21 @@ class MetricScale:
         self._fitted += not plane.reason
         numbers = (scale, found, plane.height, plane.inliers, plane.points, plane.pitch_deg, plane.roll_deg)
         cells = [f"{value:.6g}" if math.isfinite(value) else "" for value in numbers]
-        if self._rows is not None:
-            self._rows.append([name, "metres" if known else "up to scale", *cells, plane.reason or ""])
+        self._row = [name, "metres" if known else "up to scale", *cells, plane.reason or ""]
         return in_metres(prediction, scale) if known else prediction
 
-    def write(self, out: Path) -> None:
-        """Write the table of the images so far.
+    def note(self, out: Path) -> None:
+        """Write the newest image's row below those of the images before, in a table that is begun anew with the first.
 
         Raises:
             InputError: if the folder cannot be written.
         """
-        stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *(self._rows or [])])
         try:
-            write_text(out / TABLE, stream.getvalue())
+            if self._table is None:
+                write_text(out / TABLE, _line(COLUMNS))
+                self._table = out / TABLE
+            with self._table.open("a", encoding="utf-8", newline="") as stream:
+                stream.write(_line(self._row))
         except OSError as error:
             raise InputError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
 
@@ -78,5 +80,11 @@ class MetricScale:
             return "depth up to scale: no image shows enough level road"
         rest = self._images - self._metric
         kept = f", {rest} up to scale (no road so far)" if rest else ""
-        table = "" if self._rows is None else f", see {TABLE}"
+        table = "" if self._table is None else f", see {TABLE}"
         return f"depth in metres: {self._metric} ({self._fitted} by their own road){kept}{table}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue()

@@ -50,7 +50,7 @@ def predict(
     Depth is up to scale, unless the camera's height above the road is given: then the road that the network sees tells
     the scale, filtered by the median of the last 15 images (in the order of their names, or of a video; images without
     road take the scale of those before). The panels say which it is, and so does metric_scale.csv, image by image
-    (of videos there is none).
+    (frame by frame of a video, in its folder NAME, with --save).
 
     Point clouds and metres need the camera: its intrinsics, its field of view, or weights that know their own camera.
 
@@ -142,7 +142,7 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
     Raises:
         InputError: if the only one cannot be read, or a file cannot be written.
     """
-    metric, failed = job.metric(table=True), 0
+    metric, failed = job.metric(), 0
     chosen = list(images)[:: job.every]
     missing = [path for path in chosen if path not in done]
     waiting: deque[tuple[Path, npt.NDArray[np.uint8]]] = deque()
@@ -166,7 +166,7 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
         job.camera(pixels)  # what is not known is said before anything is written
         settings.note()
         if metric is not None:
-            metric.write(settings.out)
+            metric.note(settings.out)
         job.write(images[path], pixels, final)
     if failed == len(chosen):
         return len(images)

@@ -30,11 +30,11 @@ class Job:
     camera_height: float | None
     max_depth: float | None
 
-    def metric(self, table: bool) -> MetricScale | None:
+    def metric(self) -> MetricScale | None:
         """Return what brings a sequence to metres, if the camera's height is known."""
         if self.camera_height is None:
             return None
-        return MetricScale(self.camera_height, self.cameras, self.predictor.network, table)
+        return MetricScale(self.camera_height, self.cameras, self.predictor.network)
 
     def camera(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
         """Return the intrinsics of an image, where a file of it needs them."""

@@ -56,7 +56,7 @@ def _write_shots(frames: Iterable, fps: float, stem: Path, job: Job, stabilise: 
     """Write the video of some frames; return what to say of it."""
     from semdepth.inference.video import Shot, predict_frames, write_video
 
-    metric = job.metric(table=False)
+    metric = job.metric()
 
     def finished() -> Iterator[Shot]:
         shots = predict_frames(job.predictor, frames, batch=job.batch, flip=job.flip, stabilise=stabilise)
@@ -64,6 +64,8 @@ def _write_shots(frames: Iterable, fps: float, stem: Path, job: Job, stabilise: 
             prediction = shot.prediction if metric is None else metric(f"{shot.number:06d}", shot.prediction)
             if frames_too:
                 job.write(stem / f"{shot.number:06d}", shot.pixels, prediction)
+                if metric is not None:
+                    metric.note(stem)
             yield Shot(shot.number, shot.seconds, shot.pixels, prediction)
 
     path = stem.with_name(f"{stem.name}_depth.mp4")
