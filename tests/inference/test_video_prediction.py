@@ -23,7 +23,7 @@ SMALL = NetworkConfig(encoder="resnet10-small", decoder_channels=(8, 8, 16, 16, 
 class Brightness(Predictor):
     """Takes what is bright for near."""
 
-    def _run(self, images: Tensor) -> NetworkOutput:
+    def _run(self, images: Tensor, guide: Tensor | None = None) -> NetworkOutput:
         return NetworkOutput((images.mean(1, keepdim=True),))
 
 

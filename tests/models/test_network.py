@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from semdepth.models.network import Fusion, NetworkConfig, build_depth_network
+from semdepth.models.network import DepthNetwork, Fusion, NetworkConfig, build_depth_network
 from semdepth.runtime import InputError
 
 SMALL = NetworkConfig(encoder="resnet10-small", decoder_channels=(8, 8, 16, 16, 32), num_classes=5)
@@ -195,3 +195,36 @@ def test_decoder_too_short_for_the_encoder():
 def test_config_does_not_import_transformers():
     code = "import sys, semdepth.models.network as n; n.NetworkConfig(); sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=None, check=False).returncode == 0
+
+
+def awake(fusion: str) -> DepthNetwork:
+    """Whose fusions do something."""
+    network = build_depth_network(replace(SMALL, fusion=fusion), seed=0).eval()
+    for name, parameter in network.named_parameters():
+        if "exchange" in name:
+            torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    return network
+
+
+def test_a_guide_replaces_the_predicted_classes_where_it_knows_them() -> None:
+    network, images = awake("ssfa"), torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    guide = torch.zeros(1, 5, 64, 96)
+    with torch.inference_mode():
+        plain = network(images)
+        unknown = network(images, guide)
+        guide[:, 3, :, 48:] = 1
+        half = network(images, guide)
+        guide[:, 3] = 1
+        whole, unsure = network(images, guide), network(images, 0.25 * guide)
+    assert torch.equal(unknown.disparity[0], plain.disparity[0])
+    changed = [(guided.disparity[0] - plain.disparity[0]).abs() for guided in (half, whole)]
+    assert float(changed[0][..., 60:].mean()) > 1e-3 < float(changed[1].mean())
+    assert float((half.disparity[0] - whole.disparity[0])[..., 80:].abs().mean()) < float(changed[0][..., 80:].mean())
+    torch.testing.assert_close(unsure.disparity[0], whole.disparity[0], msg="what is known of a pixel is its classes")
+
+
+@pytest.mark.parametrize("fusion", ["depth-only", "none", "concat"])
+def test_only_ssfa_can_be_guided(fusion: str) -> None:
+    with pytest.raises(InputError, match="ssfa"):
+        awake(fusion).require_guidable()
+    awake("ssfa").require_guidable()

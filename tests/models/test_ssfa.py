@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semdepth.models.ssfa import FeatureConcatenation, SemanticAlignment
+from semdepth.models.ssfa import FeatureConcatenation, SemanticAlignment, guide_from_labels
 
 BOTH = [SemanticAlignment, FeatureConcatenation]
 
@@ -107,3 +107,11 @@ def test_exchange_learns_at_step_0(kind):
     module = kind(6, 5).double()
     sum(f.square().sum() for f in module(*_inputs())).backward()
     assert module.exchange.weight.grad.abs().sum() > 0
+
+
+def test_labels_become_shares_of_what_is_known():
+    labels = torch.tensor([[[0, 0, 2, 255], [0, 1, 255, 255]]], dtype=torch.uint8)
+    guide = guide_from_labels(labels, (1, 2), num_classes=3)
+    assert guide[0, :, 0].tolist() == [[0.75, 0.0], [0.25, 0.0], [0.0, 0.25]]
+    whole = guide_from_labels(labels, (2, 4), num_classes=3)
+    assert whole.sum(1).tolist() == (labels < 3).float().tolist()

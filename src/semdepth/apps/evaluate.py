@@ -40,8 +40,8 @@ MAPPED = 400
 def evaluate(
     run: Path, data: DataConfig | None = None,
     protocol: Literal["synthetic", "kitti_eigen", "kitti_improved", "cityscapes", "make3d"] | None = None,
-    baselines: bool = True, flip: bool = False, device: str = "auto", precision: Arithmetic = "fp32",
-    out: Path | None = None,
+    baselines: bool = True, flip: bool = False, guide: Literal["own", "noisy", "exact"] = "own", device: str = "auto",
+    precision: Arithmetic = "fp32", out: Path | None = None,
 ) -> None:  # fmt: skip
     """Judge the depth of a run against ground truth, beside honest baselines.
 
@@ -57,6 +57,8 @@ def evaluate(
         protocol: How to judge; none: cityscapes and make3d on theirs, synthetic on rendered drives, else kitti_eigen.
         baselines: Also judge the baselines.
         flip: Blend with the mirrored image's prediction as Godard 2017: ramps at the borders, the mean between.
+        guide: What guides SSFA: own: the classes that the network predicts; noisy or exact: those labels of the frames, as
+            predict --labels does. What is judged so is not the run's own verdict: needs --out.
         device: auto, cpu, cuda, mps.
         precision: Of the run's network; bf16 says what predict --precision bf16 costs.
         out: Folder for evaluation.md, .json and .csv; none: the run folder.
@@ -71,6 +73,10 @@ def evaluate(
     folder = run if run.is_dir() else weights.parent
     if out is None and hub_address(run):
         raise InputError(f"{run}: lies in the hub's cache; say where the tables go with --out")
+    if guide != "own" and out is None:
+        raise InputError(
+            "guide: under other labels it is not the run's own verdict; say where the tables go with --out"
+        )
     network, header = open_network(weights, device, precision)
     if (folder / RUN_CONFIG).exists():
         experiment = load_experiment(folder)
@@ -86,8 +92,11 @@ def evaluate(
     rules = PROTOCOLS[protocol] if protocol else protocol_for(frames, judged)
     network.to(choose_device(device))
     out = require_writable(out or folder)
-    facts = facts_of(weights, judged, flip, computed_in(network, precision))
-    results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True)}
+    facts = facts_of(weights, judged, flip, computed_in(network, precision)) | (
+        {} if guide == "own" else {"guide": guide}
+    )
+    guides = None if guide == "own" else open_dataset(replace(judged, labels=guide))
+    results = {TRAINED: judge(network, frames, rules, flip=flip, shown=True, guides=guides)}
     write_results(results, out, facts)
     if baselines:
         results |= judge_baselines(experiment, header, frames, rules, device)
@@ -210,9 +219,10 @@ def write_results(results: Mapping[str, EvaluationResult], out: Path, facts: Map
     ]
     tables = [f"## {title}\n\n{report.markdown_table(*rows)}" for title, rows in sections if rows[1]]
     others = {name: means(result) for name, result in results.items() if result is not main}
+    guided = f", guided by the frames' {facts['guide']} labels" if "guide" in facts else ""
     head = [
         "# Evaluation\n",
-        f"Weights: {facts['weights']}, computed in {facts['precision']}\n",
+        f"Weights: {facts['weights']}, computed in {facts['precision']}{guided}\n",
         report.caption(main) + "\n",
     ]
     try:

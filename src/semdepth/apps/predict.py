@@ -12,17 +12,18 @@ from rich.progress import track
 
 from semdepth.apps.cluster import ClusterConfig
 from semdepth.apps.cluster_jobs import Tally
+from semdepth.apps.predict_guide import LabelsOf, guide, require_one_guide
 from semdepth.apps.predict_inputs import find_inputs
 from semdepth.apps.predict_job import Job, say
 from semdepth.apps.predict_on_cluster import PredictWork, digest_of, predict_on_cluster
-from semdepth.apps.predict_resume import Settings, is_done, twins
+from semdepth.apps.predict_resume import Settings, already_there
 from semdepth.apps.predict_video import predict_video, predict_webcam
 from semdepth.hub import hub_address
 from semdepth.images import read_image
 from semdepth.inference.cameras import Cameras, cameras_of
 from semdepth.inference.opening import find_weights
 from semdepth.inference.outputs import DEFAULT, NEED_CAMERA, parse_outputs
-from semdepth.inference.predictor import load
+from semdepth.inference.predictor import Labels, load
 from semdepth.models.folding import Arithmetic
 from semdepth.runtime import InputError, counted, logger
 
@@ -32,7 +33,7 @@ def predict(
     device: str = "auto", flip: bool = False, every: int = 1, batch: int = 8, stabilise: bool = False,
     camera_height: float | None = None, intrinsics: tuple[float, float, float, float] | None = None,
     fov_deg: float | None = None, max_depth: float | None = None, overwrite: bool = False, precision: Arithmetic = "fp32",
-    cluster: ClusterConfig = ClusterConfig(),
+    labels: Path | None = None, segmenter: str | None = None, cluster: ClusterConfig = ClusterConfig(),
 ) -> None:  # fmt: skip
     """Write the depth of images, of all images in folders and below, of videos, or of what a camera sees.
 
@@ -54,6 +55,9 @@ def predict(
 
     Point clouds and metres need the camera: its intrinsics, its field of view, or weights that know their own camera.
 
+    Weights with SSFA, such as those in the box, are guided by the classes that they see themselves. In streets unlike those
+    they have learnt from, another segmenter sees them better: it guides with --segmenter, or with --labels from files.
+
     Collections too big for one machine go over a Ray cluster, and survive the death of its workers (docs/scaling.md): images
     only; what is there is not done again.
 
@@ -72,9 +76,12 @@ def predict(
         intrinsics: fx, fy, cx, cy in pixels of the images, e.g. '[721.5,721.5,609.6,172.9]'.
         fov_deg: Horizontal field of view in degrees, in place of intrinsics.
         max_depth: Point clouds: leave out what is farther.
-        overwrite: Predict again what is there already, as is done with a camera_height, and with videos, always.
+        overwrite: Predict again what is there already, as is done with a camera_height, under a guide, and with videos, always.
         precision: bf16: several times as fast on a GPU, or a processor that has it (AMX, AVX-512 BF16); depth is off by
             up to a hundredth.
+        labels: Images: a folder of label PNGs (trainIds, 255 = unknown) with the images' names, as semdepth label writes them,
+            to guide the depth.
+        segmenter: A hub id or a folder, as for semdepth label, whose labels guide the depth.
         cluster: Workers on Ray in place of this process.
 
     Examples:
@@ -82,6 +89,7 @@ def predict(
         semdepth predict photos clip.mp4 --weights RUN --out depth  # all images of a folder, and a video
         semdepth predict drive --camera-height 1.65 --fov-deg 81    # in metres
         semdepth predict photo.jpg --save ply,glb --fov-deg 60      # coloured points, for any 3-D viewer
+        semdepth predict drive --segmenter nvidia/segformer-b1-finetuned-cityscapes-1024-1024  # guided by its labels
     """
     for name, number in (("every", every), ("batch", batch)):
         if number < 1:
@@ -95,8 +103,10 @@ def predict(
         raise InputError(
             "cluster: takes images only, and no camera_height, which needs them in order; leave cluster out"
         )
+    guided = require_one_guide(labels, segmenter, found, bool(cluster.address))
     path = find_weights(weights)
     predictor = load(path, "cpu" if cluster.address else device, precision=precision)
+    labels_of = guide(predictor, labels, segmenter, device) if guided else None
     cameras = cameras_of(predictor, intrinsics, fov_deg)
     job = Job(predictor, cameras, outputs, batch, flip, every, camera_height, max_depth)
     alone = len(found.images) + len(found.videos) + len(found.webcams) == 1
@@ -110,18 +120,14 @@ def predict(
     elif found.images:
         options: dict[str, object] = {"flip": flip, "intrinsics": intrinsics, "fov_deg": fov_deg, "max_depth": max_depth,
                    "camera_height": camera_height}  # fmt: skip
-        options |= (
-            {} if precision == "fp32" else {"precision": precision}
-        )  # notes from before there was a choice stay good
+        options |= {"labels": str(labels), "segmenter": segmenter} if guided else {}
+        # Notes from before there was a choice stay good.
+        options |= {} if precision == "fp32" else {"precision": precision}
         settings = Settings(out, path, found.root, options)
         # In metres an image's scale is filtered with those before it: all of them have to be seen.
-        since = None if overwrite or camera_height is not None else settings.since()
-        there = []
-        if since is not None:
-            unsure = twins(found.images)
-            sure = {p: stem for p, stem in found.images.items() if p not in unsure or stem.name != p.stem}
-            there = [p for p, stem in sure.items() if is_done(p, stem, outputs, since)]
-        failed += predict_images(found.images, set(there), job, settings, alone)
+        anew = overwrite or guided or camera_height is not None
+        there = set() if anew else already_there(found.images, outputs, settings)
+        failed += predict_images(found.images, there, job, settings, alone, labels_of)
     for video, stem in found.videos.items():
         try:
             predict_video(video, stem, job, stabilise, frames_too=save is not None)
@@ -136,7 +142,14 @@ def predict(
         raise InputError(f"{', '.join(inputs)}: none of {failed} files can be read; give PNG, JPEG or MP4 files")
 
 
-def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings: Settings, alone: bool) -> int:
+def predict_images(
+    images: dict[Path, Path],
+    done: set[Path],
+    job: Job,
+    settings: Settings,
+    alone: bool,
+    labels_of: LabelsOf | None = None,
+) -> int:
     """Predict images in batches and write their files, but for those that are done; return how many could not be read.
 
     Raises:
@@ -146,12 +159,16 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
     chosen = list(images)[:: job.every]
     missing = [path for path in chosen if path not in done]
     waiting: deque[tuple[Path, npt.NDArray[np.uint8]]] = deque()
+    guides: deque[Labels] = deque()
 
     def readable() -> Iterator[npt.NDArray[np.uint8]]:
         nonlocal failed
         for path in track(missing, "predicting", disable=len(missing) < 3):
             try:
-                waiting.append((path, read_image(path)))
+                pixels = read_image(path)
+                if labels_of is not None:
+                    guides.append(labels_of(path))
+                waiting.append((path, pixels))
             except InputError as error:
                 if alone:
                     raise
@@ -160,7 +177,12 @@ def predict_images(images: dict[Path, Path], done: set[Path], job: Job, settings
                 continue
             yield waiting[-1][1]
 
-    for prediction in job.predictor.predict_many(readable(), batch=job.batch, flip=job.flip):
+    def given() -> Iterator[Labels]:
+        while True:
+            yield guides.popleft()
+
+    labels = None if labels_of is None else given()
+    for prediction in job.predictor.predict_many(readable(), batch=job.batch, flip=job.flip, labels=labels):
         path, pixels = waiting.popleft()
         final = prediction if metric is None else metric(path.name, prediction)
         job.camera(pixels)  # what is not known is said before anything is written

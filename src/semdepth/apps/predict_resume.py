@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,16 @@ def twins(images: Iterable[Path]) -> set[Path]:
         stems = Counter(p.stem for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         found.update(image for image in here if stems[image.stem] > 1)
     return found
+
+
+def already_there(images: Mapping[Path, Path], outputs: Iterable[str], settings: Settings) -> set[Path]:
+    """Return which images (with the stems of their files) have been predicted with these settings."""
+    since = settings.since()
+    if since is None:
+        return set()
+    unsure = twins(images)
+    sure = {path: stem for path, stem in images.items() if path not in unsure or stem.name != path.stem}
+    return {path for path, stem in sure.items() if is_done(path, stem, outputs, since)}
 
 
 def is_done(image: Path, stem: Path, outputs: Iterable[str], since: int) -> bool:

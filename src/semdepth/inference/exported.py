@@ -59,12 +59,21 @@ class ExportedNetwork(DepthNetwork):
         """What H and W of the images must be multiples of (and at least twice)."""
         return self.header.size_multiple
 
-    def forward(self, images: Tensor) -> NetworkOutput:
+    def require_guidable(self) -> None:
+        """Refuse a guide.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{self.path}: an exported model cannot be guided by labels; give the weights")
+
+    def forward(self, images: Tensor, guide: Tensor | None = None) -> NetworkOutput:
         """Predict.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1]; H and W those of the file or, if it is dynamic, multiples of
                 ``size_multiple``, at least twice that.
+            guide: not looked at (``require_guidable``).
 
         Raises:
             InputError: for other sizes, or if the graph turns out damaged.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -23,11 +23,16 @@ from semdepth.inference.metric import RoadCamera, in_metres, require_segmentatio
 from semdepth.inference.opening import find_weights, open_network, trained_intrinsics, trained_size
 from semdepth.models.folding import Arithmetic
 from semdepth.models.network import DepthNetwork
+from semdepth.models.ssfa import guide_from_labels
 from semdepth.runtime import InputError, choose_device
 from semdepth.structures import NetworkOutput, Prediction
 
 Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[np.generic]
 """What ``predict`` takes: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1]."""
+Labels: TypeAlias = npt.NDArray[np.uint8]
+"""(H, W) trainIds of an image, 255 = unknown."""
+Segment: TypeAlias = Callable[[npt.NDArray[np.uint8]], Labels]
+"""From (H, W, 3) uint8 RGB to its labels."""
 
 
 class Predictor:
@@ -59,33 +64,54 @@ class Predictor:
         self.intrinsics = intrinsics
         self.depth_range = (network.config.min_depth, network.config.max_depth)
         self.camera = camera
+        self._segment: Segment | None = None
         if camera is not None:
             require_segmentation(network)
 
-    def predict(self, image: Picture, *, flip: bool = False) -> Prediction:
+    def guide_with(self, segment: Segment) -> None:
+        """Let another segmenter's labels guide the depth of every image from now on, unless ``predict`` is given others.
+
+        Raises:
+            InputError: if the network has no SSFA, or is an exported file.
+        """
+        self.network.require_guidable()
+        self._segment = segment
+
+    def predict(self, image: Picture, *, flip: bool = False, labels: Labels | None = None) -> Prediction:
         """Predict a single image.
 
         Args:
             image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or float in [0, 1].
             flip: also predict the mirrored image, and give the mean of both disparities (``semdepth evaluate --flip``
                 blends them as Godard et al. 2017 do, which is the literature's way of judging).
+            labels: another segmenter's, to guide the depth in place of the network's own classes; of any size, framed as the
+                image. Where they are better than its own, as in a style that it has not seen, depth is, too.
 
         Returns:
             The prediction, at the image's own size (after EXIF orientation). Depth is up to scale, or in metres if the
             predictor knows its camera and the image shows enough road (``Prediction.scale`` is then not None).
 
         Raises:
-            InputError: if the image cannot be read or is not an image, or the camera's intrinsics are not of its size.
+            InputError: if the image cannot be read or is not an image, or the camera's intrinsics are not of its size, or the
+                labels are none, or the network cannot be guided.
         """
-        return self._predict_batch([_pixels(image)], flip)[0]
+        return self._predict_batch([_pixels(image)], flip, None if labels is None else [labels])[0]
 
-    def predict_many(self, images: Iterable[Picture], *, batch: int = 8, flip: bool = False) -> Iterator[Prediction]:
+    def predict_many(
+        self,
+        images: Iterable[Picture],
+        *,
+        batch: int = 8,
+        flip: bool = False,
+        labels: Iterable[Labels] | None = None,
+    ) -> Iterator[Prediction]:
         """Predict images of any sizes, several at a time: the same numbers as ``predict``, up to rounding.
 
         Args:
             images: as ``predict`` takes them; no more than ``batch`` are asked for, or held, at once.
             batch: how many the network sees at once.
             flip: as ``predict`` says.
+            labels: of every image, as ``predict`` takes them; asked for after the images of a batch.
 
         Yields:
             A prediction an image, in their order.
@@ -95,9 +121,9 @@ class Predictor:
         """
         if batch < 1:
             raise InputError(f"batch {batch}: must be at least 1")
-        rest = iter(images)
+        rest, guides = iter(images), None if labels is None else iter(labels)
         while chunk := [_pixels(image) for image in islice(rest, batch)]:
-            yield from self._predict_batch(chunk, flip)
+            yield from self._predict_batch(chunk, flip, None if guides is None else list(islice(guides, len(chunk))))
 
     def intrinsics_for(self, size: tuple[int, int]) -> npt.NDArray[np.float64] | None:
         """Return the camera's (3, 3) intrinsics, given or learnt, for images of ``size`` (H, W) framed as in training.
@@ -109,12 +135,17 @@ class Predictor:
             return None
         return np.asarray(resize_intrinsics(torch.from_numpy(self.intrinsics), self.image_size, size).numpy())
 
-    def _predict_batch(self, images: Sequence[npt.NDArray[np.uint8]], flip: bool) -> list[Prediction]:
+    def _predict_batch(
+        self, images: Sequence[npt.NDArray[np.uint8]], flip: bool, labels: Sequence[Labels] | None
+    ) -> list[Prediction]:
         inputs = torch.cat([self._input(pixels) for pixels in images]).to(self.device)
-        output = self._run(inputs)
+        if labels is None and self._segment is not None:
+            labels = [self._segment(pixels) for pixels in images]
+        guide = None if labels is None else self._guide(labels)
+        output = self._run(inputs, guide)
         sigma, logits = output.disparity[0], None if output.logits is None else output.logits[0]
         if flip:
-            mirrored = self._run(inputs.flip(-1))
+            mirrored = self._run(inputs.flip(-1), None if guide is None else guide.flip(-1))
             sigma = (sigma + mirrored.disparity[0].flip(-1)) / 2
             if logits is not None and mirrored.logits is not None:
                 logits = (logits + mirrored.logits[0].flip(-1)) / 2
@@ -141,13 +172,23 @@ class Predictor:
         resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float() / 255
 
+    def _guide(self, labels: Sequence[Labels]) -> Tensor:
+        """Return (B, C, h, w) class shares at the network's size, on ``device``."""
+        self.network.require_guidable()
+        for of_image in labels:
+            if of_image.ndim != 2 or of_image.dtype != np.uint8:
+                raise InputError(f"labels {of_image.dtype} {of_image.shape}: give (H, W) uint8 trainIds, 255 = unknown")
+        classes = self.network.config.num_classes
+        maps = [guide_from_labels(torch.from_numpy(m.copy())[None], self.image_size, classes) for m in labels]
+        return torch.cat(maps).to(self.device)
+
     @torch.inference_mode()
-    def _run(self, images: Tensor) -> NetworkOutput:
-        """Run the network on (B, 3, h, w) images of ``image_size`` in [0, 1], on ``device``.
+    def _run(self, images: Tensor, guide: Tensor | None = None) -> NetworkOutput:
+        """Run the network on (B, 3, h, w) images of ``image_size`` in [0, 1], on ``device``, under a guide, if there is one.
 
         The single place where the network is called: another engine than torch replaces this method, and nothing else.
         """
-        output: NetworkOutput = self.network(images)
+        output: NetworkOutput = self.network(images, guide)
         return output
 
 

@@ -114,11 +114,26 @@ class DepthNetwork(nn.Module):
         """What H and W of the images must be multiples of (and at least twice)."""
         return self.encoder.strides[-1]
 
-    def forward(self, images: Tensor) -> NetworkOutput:
+    def require_guidable(self) -> None:
+        """Refuse a guide where there is nothing to be guided.
+
+        Raises:
+            InputError: if the network has no SSFA.
+        """
+        if self.config.fusion != "ssfa":
+            raise InputError(
+                f"labels guide networks with network.fusion ssfa only, this one has {self.config.fusion}: leave the labels "
+                "out, or give weights with SSFA, such as those in the box"
+            )
+
+    def forward(self, images: Tensor, guide: Tensor | None = None) -> NetworkOutput:
         """Predict.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1]; H and W multiples of ``size_multiple``, at least twice that.
+            guide: (B, num_classes, H', W') class probabilities, such as another segmenter's, that guide SSFA in place of those
+                that the network predicts. Where they are all 0, nothing is known, and the prediction guides. Without SSFA it
+                is not looked at.
 
         Raises:
             ValueError: for other sizes.
@@ -131,7 +146,7 @@ class DepthNetwork(nn.Module):
         features = self.encoder(images)
         if self.semantic_decoder is None:
             return NetworkOutput(self._disparities(features))
-        return self._both_branches(self.semantic_decoder, features)
+        return self._both_branches(self.semantic_decoder, features, guide)
 
     def _disparities(self, features: list[Tensor]) -> tuple[Tensor, ...]:
         depth = features[-1]
@@ -142,7 +157,9 @@ class DepthNetwork(nn.Module):
                 disparity.insert(0, self.disparity_heads[i](depth))
         return tuple(disparity)
 
-    def _both_branches(self, semantic_decoder: PyramidDecoder, features: list[Tensor]) -> NetworkOutput:
+    def _both_branches(
+        self, semantic_decoder: PyramidDecoder, features: list[Tensor], given: Tensor | None
+    ) -> NetworkOutput:
         """Step through both decoders together.
 
         A stage is guided by the branch's newest prediction: that of the next coarser stage, and at the coarsest stage
@@ -162,14 +179,20 @@ class DepthNetwork(nn.Module):
             if coarsest:
                 logits.insert(0, self.class_heads[i](semantic))
             if self.fusions is not None:
-                depth, semantic = self.fusions[i](depth, semantic, self._guide(logits[0]))
+                depth, semantic = self.fusions[i](depth, semantic, self._guide(logits[0], given))
             if not coarsest:
                 logits.insert(0, self.class_heads[i](semantic))
             disparity.insert(0, self.disparity_heads[i](depth))
         return NetworkOutput(tuple(disparity), tuple(logits))
 
-    def _guide(self, logits: Tensor) -> Tensor:
-        return F.softmax(logits if self.config.guide_gradient else logits.detach(), dim=1)
+    def _guide(self, logits: Tensor, given: Tensor | None) -> Tensor:
+        """Return the class probabilities that guide a stage, at the size of its newest prediction."""
+        predicted = F.softmax(logits if self.config.guide_gradient else logits.detach(), dim=1)
+        if given is None:
+            return predicted
+        resized = F.interpolate(given.to(predicted.dtype), size=predicted.shape[2:], mode="area")
+        known = resized.sum(dim=1, keepdim=True)
+        return torch.where(known > 0, resized / known.clamp_min(1e-6), predicted)
 
 
 def build_depth_network(config: NetworkConfig, seed: int | None = None) -> DepthNetwork:

@@ -67,6 +67,22 @@ class FeatureConcatenation(nn.Module):
         return _halves(_add_exchange(both, self.exchange, F.relu(self.mix(both))))
 
 
+def guide_from_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
+    """Return another segmenter's labels as what ``DepthNetwork.forward`` takes for its guide.
+
+    Args:
+        labels: (B, H, W) trainIds, 255 = unknown.
+        size: (h, w) of the guide.
+        num_classes: of the network.
+
+    Returns:
+        (B, num_classes, h, w) float32, the share of each class under a pixel; they sum to the share that is known.
+    """
+    known = labels < num_classes
+    hot = F.one_hot(labels.long().where(known, 0), num_classes).movedim(3, 1).float() * known[:, None]
+    return F.interpolate(hot, size=size, mode="area")
+
+
 def _add_exchange(both: Tensor, exchange: nn.Conv2d, features: Tensor) -> Tensor:
     """Return ``both + exchange(features)``.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from rich.progress import track
+from torch import Tensor
 
 from semdepth.data.catalog import DataConfig, DatasetName
 from semdepth.data.transforms import to_unit_range
@@ -24,6 +25,8 @@ from semdepth.evaluation.protocols import Protocol, cityscapes, flip_post_proces
 from semdepth.evaluation.verdict import Verdict, judge_image
 from semdepth.geometry.camera import disparity_to_depth
 from semdepth.models.network import DepthNetwork
+from semdepth.models.ssfa import guide_from_labels
+from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch, NetworkOutput, stack_frames
 from semdepth.training.objective import Learner
 
@@ -34,7 +37,13 @@ Disparity = npt.NDArray[np.floating[Any]]
 
 
 def judge(
-    network: DepthNetwork, frames: JudgedFrames, protocol: Protocol, *, flip: bool = False, shown: bool = False
+    network: DepthNetwork,
+    frames: JudgedFrames,
+    protocol: Protocol,
+    *,
+    flip: bool = False,
+    shown: bool = False,
+    guides: JudgedFrames | None = None,
 ) -> EvaluationResult:
     """Judge a network on every frame.
 
@@ -44,12 +53,15 @@ def judge(
         protocol: masks, scales and caps.
         flip: blend with the mirrored image's disparity (Godard et al. 2017).
         shown: show a progress bar.
+        guides: the same frames with the labels that guide SSFA; None: the network's own classes do.
 
     Raises:
-        InputError: if a file cannot be used, or nothing can be judged.
+        InputError: if a file cannot be used, nothing can be judged, or the network cannot be guided.
     """
+    if guides is not None:
+        network.require_guidable()
     evaluator = DepthEvaluator(protocol)
-    judge_all(evaluator, frames, _predictions(network, evaluator, frames, flip, shown))
+    judge_all(evaluator, frames, _predictions(network, evaluator, frames, flip, shown, guides))
     return evaluator.result()
 
 
@@ -92,17 +104,24 @@ def _verdict(protocol: Protocol, frames: JudgedFrames, index: int, disparity: Di
 
 
 def _predictions(
-    network: DepthNetwork, evaluator: DepthEvaluator, frames: JudgedFrames, flip: bool, shown: bool
+    network: DepthNetwork,
+    evaluator: DepthEvaluator,
+    frames: JudgedFrames,
+    flip: bool,
+    shown: bool,
+    guides: JudgedFrames | None,
 ) -> Iterator[tuple[int, Disparity]]:
     """Yield the disparity of every frame; the segmentation is judged on the way."""
     steps: Iterable[tuple[list[int], FrameBatch]] = _batches(frames)
     if shown:
         steps = track(steps, "judging", total=-(-len(frames) // JUDGED_AT_ONCE))
     for indices, batch in steps:
-        output = predict(network, batch)
+        guide = None if guides is None else _guide(network, guides, indices)
+        output = predict(network, batch, guide)
         disparity = output.disparity[0][:, 0].cpu().numpy()
         if flip:
-            mirrored = predict(network, _mirrored(batch)).disparity[0][:, 0].flip(-1).cpu().numpy()
+            guide = None if guide is None else guide.flip(-1)
+            mirrored = predict(network, _mirrored(batch), guide).disparity[0][:, 0].flip(-1).cpu().numpy()
             disparity = flip_post_process(disparity, mirrored)
         yield from zip(indices, disparity, strict=True)
         _judge_classes(evaluator, output, frames, indices)
@@ -154,11 +173,21 @@ def group_of(name: str) -> str:
     return name.rsplit("/", 2)[0]
 
 
+def _guide(network: DepthNetwork, guides: JudgedFrames, indices: list[int]) -> Tensor:
+    """Return the guide of some frames, at the images' size."""
+    batch = stack_frames([guides[i] for i in indices])
+    if batch.labels is None:
+        raise InputError(f"{batch.names[0]}: has no labels to be guided by; write some with semdepth label")
+    height, width = batch.target.shape[-2:]
+    return guide_from_labels(batch.labels, (height, width), network.config.num_classes)
+
+
 @torch.inference_mode()
-def predict(network: DepthNetwork, batch: FrameBatch) -> NetworkOutput:
+def predict(network: DepthNetwork, batch: FrameBatch, guide: Tensor | None = None) -> NetworkOutput:
     """Return disparities in 1/m (not sigmoid outputs) and class probabilities (not logits), finest scale only."""
     device = next(network.parameters()).device
-    output = network(to_unit_range(batch.to(device)).target)
+    images = to_unit_range(batch.to(device)).target
+    output = network(images, None if guide is None else guide.to(device))
     disparity, _ = disparity_to_depth(output.disparity[0].float(), network.config.min_depth, network.config.max_depth)
     logits = None if output.logits is None else (output.logits[0].float().softmax(dim=1),)
     return NetworkOutput((disparity,), logits)
