@@ -43,6 +43,12 @@ def test_labels_guide(predictor: Predictor, pixels: np.ndarray, labels: np.ndarr
     np.testing.assert_array_equal(predictor.predict(pixels).depth, plain.depth)
 
 
+def test_labels_guide_in_bfloat16(predictor: Predictor, pixels: np.ndarray, labels: np.ndarray) -> None:
+    half = semdepth.load(device="cpu", precision="bf16")
+    off = np.abs(half.predict(pixels, labels=labels).depth / predictor.predict(pixels, labels=labels).depth - 1).mean()
+    assert 1e-6 < off < 0.03
+
+
 def test_the_guide_is_mirrored_with_the_image(predictor: Predictor, pixels: np.ndarray, labels: np.ndarray) -> None:
     both = predictor.predict(pixels, labels=labels, flip=True)
     mirrored = predictor.predict(pixels[:, ::-1], labels=labels[:, ::-1], flip=True)

@@ -188,7 +188,7 @@ class Predictor:
 
         The single place where the network is called: another engine than torch replaces this method, and nothing else.
         """
-        output: NetworkOutput = self.network(images, guide)
+        output: NetworkOutput = self.network(images) if guide is None else self.network(images, guide)
         return output
 
 

@@ -187,7 +187,7 @@ def predict(network: DepthNetwork, batch: FrameBatch, guide: Tensor | None = Non
     """Return disparities in 1/m (not sigmoid outputs) and class probabilities (not logits), finest scale only."""
     device = next(network.parameters()).device
     images = to_unit_range(batch.to(device)).target
-    output = network(images, None if guide is None else guide.to(device))
+    output = network(images) if guide is None else network(images, guide.to(device))
     disparity, _ = disparity_to_depth(output.disparity[0].float(), network.config.min_depth, network.config.max_depth)
     logits = None if output.logits is None else (output.logits[0].float().softmax(dim=1),)
     return NetworkOutput((disparity,), logits)
