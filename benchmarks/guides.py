@@ -29,7 +29,7 @@ def judge(root: Path, size: str, weights: Path, guide: str) -> tuple[float, floa
     if guide == "nothing":
         classes = predictor.network.config.num_classes
         alike = torch.full((1, classes, *predictor.image_size), 1 / classes)
-        predictor._guide = lambda labels: alike  # type: ignore[method-assign]
+        predictor._guide = lambda labels, images: alike  # type: ignore[method-assign]
     for i in range(len(exact)):
         frame = (noisy if guide == "noisy labels" else exact)[i]
         assert frame.labels is not None

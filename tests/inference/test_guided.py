@@ -62,6 +62,12 @@ def test_many_are_guided_each_by_its_own(predictor: Predictor, pixels: np.ndarra
         np.testing.assert_allclose(found.depth, predictor.predict(image, labels=guide).depth, rtol=1e-3)
 
 
+def test_labels_of_too_few_images_are_refused(predictor: Predictor, pixels: np.ndarray, labels: np.ndarray) -> None:
+    for given in ([labels], []):
+        with pytest.raises(InputError, match="every image its own"):
+            list(predictor.predict_many([pixels] * 3, batch=2, labels=given))
+
+
 def test_a_segmenter_guides_whatever_is_predicted(predictor: Predictor, pixels: np.ndarray, labels: np.ndarray) -> None:
     asked = []
 

@@ -79,6 +79,8 @@ def test_a_drive_is_the_same_world_wherever_it_is_rendered(tmp_path):
         assert (alone[0] / path.relative_to(together[2])).read_bytes() == path.read_bytes(), path.name
     with pytest.raises(InputError, match="drive -1: must lie between 0 and"):
         synthesise(tmp_path / "three", "test", 1, 2, height=16, width=48, first=-1)
+    with pytest.raises(InputError, match="drives 0: must be at least 1"):
+        synthesise(tmp_path / "three", "test", 0, 2, height=16, width=48)
     with pytest.raises(InputError, match="drives 9999 to 10000: a split has 10000"):
         synthesise(tmp_path / "three", "test", 2, 2, height=16, width=48, first=9999)
 

@@ -180,6 +180,7 @@ def test_balanced_runs_resume_bit_exactly_and_log(tmp_path: Path, small_network:
 def test_contradictions_are_refused(tmp_path: Path, small_network: NetworkConfig) -> None:
     for make, hint in (
         (lambda: BalanceConfig(share=0.0), "share"),
+        (lambda: BalanceConfig(share=float("nan")), "share"),
         (lambda: BalanceConfig(every=0), "every"),
         (lambda: ObjectiveConfig(segmentation=0.0, balance=BalanceConfig("learnt")), "segmentation"),
         (lambda: ObjectiveConfig(motion_mask="moving", auto_mask=False), "auto_mask"),

@@ -21,6 +21,23 @@ def test_same_value_and_gradient() -> None:
         assert torch.allclose(eager, plain)
 
 
+def test_under_autocast_gradients_stay_in_float32() -> None:
+    """A product of matrices in a backward pass would be rounded to half."""
+
+    def inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.linalg.inv_ex(matrix)[0].sum(),)
+
+    values = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0)) + 2 * torch.eye(3)
+    found = []
+    for enabled in (False, True):
+        matrix = values.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = with_gradient(inverse, matrix)[0]
+        loss.backward()
+        found.append(matrix.grad)
+    assert torch.equal(*found)
+
+
 def test_what_needs_no_gradient_gets_none() -> None:
     x, y = torch.ones(3, requires_grad=True), torch.ones(3)
     value, product, _ = with_gradient(part, x, y)

@@ -27,7 +27,17 @@ def test_pose_learns_first() -> None:
     assert torch.allclose((before[1] - pose.weight).abs(), torch.full((1, 2), 0.25), atol=1e-4)
 
 
-@pytest.mark.parametrize("bad", [{"learning_rate": 0.0}, {"decay_at": 1.5}, {"clip": -1.0}, {"warm_up": -1}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"weight_decay": float("nan")},
+        {"decay_at": 1.5},
+        {"clip": -1.0},
+        {"warm_up": -1},
+    ],
+)
 def test_nonsense_is_refused(bad: dict) -> None:
     with pytest.raises(InputError, match="optim"):
         OptimConfig(**bad)

@@ -10,7 +10,9 @@ from semdepth.models.weights import save_weights
 from semdepth.runtime import InputError
 from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
-from semdepth.training.setup import start_from
+from semdepth.training.setup import check_data, start_from
+
+from .conftest import Wall
 
 
 def test_starting_from_weights_without_a_pose_network(small_network: NetworkConfig, tmp_path: Path) -> None:
@@ -31,3 +33,10 @@ def test_weights_of_another_norm_are_refused(tmp_path: Path, small_network: Netw
     with pytest.raises(InputError, match=r"set network\.ssfa_norm: instance"):
         start_from(tmp_path / "w.safetensors", Learner(wanted, ObjectiveConfig()))
     start_from(tmp_path / "w.safetensors", Learner(found, ObjectiveConfig()))
+
+
+def test_labels_have_nineteen_classes(small_network: NetworkConfig) -> None:
+    learner = Learner(replace(small_network, fusion="none", num_classes=5), ObjectiveConfig())
+    with pytest.raises(InputError, match=r"network\.num_classes 5"):
+        check_data(Wall(labels=True)[0], learner)
+    check_data(Wall(labels=True)[0], Learner(replace(small_network, fusion="none"), ObjectiveConfig()))

@@ -13,6 +13,7 @@ from semdepth.losses.kernels import check_kernels
 from semdepth.models.network import NetworkConfig
 from semdepth.runtime import InputError
 from semdepth.structures import FrameBatch
+from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
 from semdepth.training.optim import OptimConfig
 from semdepth.training.recorder import read_curves
@@ -255,6 +256,17 @@ def test_validation_keeps_the_best_weights_and_panels_are_drawn(
     assert (tmp_path / "best.safetensors").exists()
     assert (tmp_path / "panels" / "step_00000006.png").stat().st_size > 1000
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_verdict_that_fails_loses_no_steps(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:
+    class Failing(Validation):
+        def __call__(self, learner: Learner) -> dict[str, float]:
+            raise InputError("truth.png: is damaged")
+
+    with pytest.raises(InputError, match=r"truth\.png"):
+        make(tmp_path, small_network, wall, Failing(wall, synthetic), validate_every=3, checkpoint_every=100).fit()
+    assert make(tmp_path, small_network, wall).step == 3
+    assert (tmp_path / "weights.safetensors").exists()
 
 
 def test_starting_from_weights(tmp_path: Path, wall: Wall, small_network: NetworkConfig) -> None:

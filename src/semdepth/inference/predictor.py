@@ -141,7 +141,7 @@ class Predictor:
         inputs = torch.cat([self._input(pixels) for pixels in images]).to(self.device)
         if labels is None and self._segment is not None:
             labels = [self._segment(pixels) for pixels in images]
-        guide = None if labels is None else self._guide(labels)
+        guide = None if labels is None else self._guide(labels, len(images))
         output = self._run(inputs, guide)
         sigma, logits = output.disparity[0], None if output.logits is None else output.logits[0]
         if flip:
@@ -172,9 +172,11 @@ class Predictor:
         resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float() / 255
 
-    def _guide(self, labels: Sequence[Labels]) -> Tensor:
-        """Return (B, C, h, w) class shares at the network's size, on ``device``."""
+    def _guide(self, labels: Sequence[Labels], images: int) -> Tensor:
+        """Return (B, C, h, w) class shares at the network's size, on ``device``, of so many images."""
         self.network.require_guidable()
+        if len(labels) != images:
+            raise InputError(f"labels of {len(labels)} images for {images}: give every image its own")
         for of_image in labels:
             if of_image.ndim != 2 or of_image.dtype != np.uint8:
                 raise InputError(f"labels {of_image.dtype} {of_image.shape}: give (H, W) uint8 trainIds, 255 = unknown")

@@ -48,8 +48,8 @@ def _round_to_bfloat16(network: DepthNetwork) -> None:
         head.register_forward_pre_hook(_cast_to(torch.float32))
 
 
-def _cast_to(dtype: torch.dtype) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    return lambda _, tensors: tuple(tensor.to(dtype) for tensor in tensors)
+def _cast_to(dtype: torch.dtype) -> Callable[[nn.Module, tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]:
+    return lambda _, tensors: tuple(None if tensor is None else tensor.to(dtype) for tensor in tensors)
 
 
 def fold_batch_norm(network: nn.Module) -> int:

@@ -78,9 +78,10 @@ def guide_from_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -
     Returns:
         (B, num_classes, h, w) float32, the share of each class under a pixel; they sum to the share that is known.
     """
-    known = labels < num_classes
-    hot = F.one_hot(labels.long().where(known, 0), num_classes).movedim(3, 1).float() * known[:, None]
-    return F.interpolate(hot, size=size, mode="area")
+    # One class after the other: all at once are gigabytes where the labels are a photo's.
+    return torch.cat(
+        [F.interpolate((labels == c)[:, None].float(), size=size, mode="area") for c in range(num_classes)], 1
+    )
 
 
 def _add_exchange(both: Tensor, exchange: nn.Conv2d, features: Tensor) -> Tensor:

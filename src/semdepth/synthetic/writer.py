@@ -129,6 +129,8 @@ def synthesise(
     """
     if split == "foreign":
         config = replace(config, style="foreign")
+    if drives < 1:
+        raise InputError(f"drives {drives}: must be at least 1")
     if first + drives > MOST_DRIVES:
         raise InputError(f"drives {first} to {first + drives - 1}: a split has {MOST_DRIVES}, numbered from 0")
     settings = _flat(

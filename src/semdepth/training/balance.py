@@ -37,8 +37,8 @@ class BalanceConfig:
     """gradient: steps between measurements."""
 
     def __post_init__(self) -> None:
-        if self.share <= 0:
-            raise InputError("objective.balance.share: must be positive")
+        if not 0 < self.share < math.inf:
+            raise InputError(f"objective.balance.share {self.share}: must be a positive number")
         if self.every < 1:
             raise InputError("objective.balance.every: must be at least 1")
 

@@ -40,7 +40,8 @@ class _WithGradient(torch.autograd.Function):
         with torch.enable_grad():
             loss, *rest = part(*leaves)
         wanted = [leaf for leaf, need in zip(leaves, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(loss, wanted, materialize_grads=True))
+        with torch.autocast(loss.device.type, enabled=False):  # geometry's gradients, too, stay in float32
+            found = iter(torch.autograd.grad(loss, wanted, materialize_grads=True))
         ctx.needed = needed
         ctx.save_for_backward(*found)
         rest = [value.detach() for value in rest]

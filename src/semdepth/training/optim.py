@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +33,13 @@ class OptimConfig:
     """Largest norm of the whole gradient; 0 does not clip."""
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise InputError("optim.learning_rate: must be positive")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"optim.learning_rate {self.learning_rate}: must be a positive number")
         if not 0 < self.decay_at <= 1:
             raise InputError("optim.decay_at: is a share of the schedule, in (0, 1]")
         if not 0 < self.decay <= 1:
             raise InputError("optim.decay: is a factor in (0, 1]")
-        if min(self.warm_up, self.pose_first, self.weight_decay, self.clip) < 0:
+        if not all(0 <= n < math.inf for n in (self.warm_up, self.pose_first, self.weight_decay, self.clip)):
             raise InputError("optim: warm_up, pose_first, weight_decay and clip must not be negative")
 
 

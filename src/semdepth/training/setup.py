@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from semdepth.data.transforms import AugmentConfig
+from semdepth.labels import NUM_CLASSES
 from semdepth.models.pose_net import PoseNetwork
 from semdepth.models.weights import load_depth_network, load_pose_network
 from semdepth.runtime import InputError, logger
@@ -43,6 +44,10 @@ def check_data(sample: FrameBatch, learner: Learner) -> None:
         raise InputError(
             "the data has no labels, but network.fusion or objective.ranking needs them: set data.labels, or "
             "network.fusion=depth-only and objective.ranking=0"
+        )
+    if learner.depth.config.fusion != "depth-only" and learner.depth.config.num_classes != NUM_CLASSES:
+        raise InputError(
+            f"network.num_classes {learner.depth.config.num_classes}: labels are Cityscapes' {NUM_CLASSES} trainIds; leave it out"
         )
     if learner.config.motion_mask != "none" and sample.labels is None:
         raise InputError("the data has no labels, but objective.motion_mask needs them: set data.labels, or none here")

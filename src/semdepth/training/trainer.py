@@ -249,7 +249,11 @@ class Trainer:
         if recorder is not None and sound and (self.step % self.config.panel_every == 0 or last):
             recorder.panel(self.step, training_panel(batch, objective, self.depth_range))
         if self.validate is not None and (self.step % self.config.validate_every == 0 or last):
-            self._judge(recorder)
+            try:
+                self._together(lambda: self._judge(recorder), "could not judge it")
+            except InputError:
+                self.save()  # what was learnt is not lost with the verdict
+                raise
         if self.step % self.config.checkpoint_every == 0 and not last:
             self.save()
 
