@@ -199,3 +199,13 @@ def test_contradictions_are_refused(tmp_path: Path, small_network: NetworkConfig
                 augment=augment, trainer=TrainerConfig(batch=2, steps=1, workers=0, accelerator="cpu"),
             )  # fmt: skip
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_faint_gradients_are_measured_in_half_precision_too(dtype: torch.dtype) -> None:
+    """1e-8 is nothing in float16."""
+    features = torch.ones(2, 50, dtype=dtype, requires_grad=True)
+    faint = 1e-8 * features.float().sum()
+    norms = gradient_norms({"photometric": faint, "segmentation": 5 * faint}, {"photometric": 1.0}, [features])
+    assert float(norms["depth"]) == pytest.approx(1e-7, rel=1e-2)
+    assert float(norms["segmentation"]) == pytest.approx(5e-7, rel=1e-2)

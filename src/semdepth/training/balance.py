@@ -128,6 +128,10 @@ def captured(encoder: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
+HALF_SCALE = 2.0**14
+"""What losses are multiplied with where gradients are float16."""
+
+
 def gradient_norms(
     terms: Mapping[str, Tensor], weights: Mapping[str, float], features: list[Tensor], share: Share = ALONE
 ) -> dict[str, Tensor]:
@@ -147,9 +151,11 @@ def gradient_norms(
     """
     depth = total({name: value for name, value in terms.items() if name != SEGMENTATION}, weights)
     norms = {}
+    # What is left of a gradient at half-precision features is below what they can hold; a step's own loss is scaled likewise.
+    scale = HALF_SCALE if any(feature.dtype == torch.float16 for feature in features) else 1.0
     for name, loss in (("depth", depth), (SEGMENTATION, terms[SEGMENTATION])):
-        gradients = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
-        own = torch.stack([g.float().norm() for g in gradients if g is not None]).norm()
+        gradients = torch.autograd.grad(scale * loss, features, retain_graph=True, allow_unused=True)
+        own = torch.stack([g.float().norm() for g in gradients if g is not None]).norm() / scale
         # The global loss is the mean of the processes' losses, its gradient at their features one long vector.
         norms[name] = own if share.world == 1 else (share.mean(own**2) / share.world).sqrt()
     return norms
