@@ -65,3 +65,10 @@ def test_no_argument_at_all() -> None:
 def test_a_part_of_a_name_is_no_name() -> None:
     with pytest.raises(InputError, match=r"there is no option --weight; did you mean --weights\?"):
         function_parser("semdepth predict", predict).parse_args(["photo.jpg", "--weight", "x"])
+
+
+def test_a_choice_that_may_be_left_out() -> None:
+    from semdepth.apps.evaluate import evaluate
+
+    with pytest.raises(InputError, match="protocol kitti: choose one of synthetic, kitti_eigen,"):
+        function_parser("semdepth evaluate", evaluate).parse_args(["run", "--protocol=kitti"])

@@ -47,7 +47,10 @@ def test_label_then_read(unlabelled: Path, segmenter: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "19 of 19 are reached" in said
     assert re.search(r"8 images labelled: .*segmentation_02 and 1 folders like it", said)
-    assert "Next: semdepth train --data.name kitti_raw" in said
+    assert (
+        f"Next: semdepth train --data.name kitti_raw --data.root {unlabelled} --data.labels noisy --network.fusion ssfa"
+        in said
+    )
     assert "Pixels of 8 images: " in said
     frames = open_dataset(DataConfig(root=unlabelled, height=64, width=128, offsets=()))
     assert len(frames) == 8

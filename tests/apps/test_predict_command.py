@@ -176,6 +176,22 @@ def test_every_output(tmp_path: Path, weights: str) -> None:
     assert np.abs(wider[:, 0]).max() > np.abs(points[:, 0]).max()
 
 
+def test_an_image_without_points_stops_nothing(tmp_path: Path, weights: str, capsys: CaptureText) -> None:
+    Image.fromarray(RANDOM).save(tmp_path / "a.png")
+    given = ["predict", str(tmp_path / "a.png"), weights, f"--out={tmp_path / 'out'}", "--save=ply,glb,depth_npy"]
+    assert main([*given, "--max-depth=0.001", "--fov-deg=60"]) == 0
+    assert "no point is left; raise max_depth" in " ".join(capsys.readouterr().out.split())
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a_depth.npy", "predict.json"]
+
+
+def test_images_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("frame 10", "frame 9", "frame 100"):
+        Image.fromarray(RANDOM).save(tmp_path / f"{name}.png")
+    for given in (str(tmp_path), str(tmp_path / "*.png")):
+        found = find_inputs([given], tmp_path / "out").images
+        assert [path.stem for path in found] == ["frame 9", "frame 10", "frame 100"]
+
+
 def test_names_follow_the_tree(tmp_path: Path) -> None:
     for name in ("a/0.png", "b/0.png", "b/1.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

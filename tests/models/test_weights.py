@@ -76,6 +76,10 @@ def test_pose_network_and_extra_travel_along(path, networks):
     networks[1].train()
 
 
+def test_others_may_read_them(path):
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_depth_alone_is_enough(networks, tmp_path):
     save_weights(tmp_path / "d.safetensors", networks[0])
     load_depth_network(tmp_path / "d.safetensors")

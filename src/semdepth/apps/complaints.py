@@ -22,6 +22,7 @@ _LIST, _OF = re.compile(r"tuple\[([^\]]*)\]"), re.compile(r"list of \d+")
 _NO_OPTION = re.compile(r"Option '([^']*)' is not accepted|Group '([^']*)' does not accept option '([^']*)'")
 _NO_FILE = re.compile(r"""Parser key "config": File does not exist: '(.*)'""")
 _CHOICE = re.compile(r'Parser key "([^"]*)": Expected a typing\.Literal\[(.*)\]\. Got value: (.*)')
+_CHOICES = re.compile(r"^typing\.Literal\[([^\]]*)\]")
 _KIND = re.compile(r"""Parser key "([^"]*)": Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)""")
 _ONE_OF_KINDS = re.compile(
     r'Parser key "([^"]*)": Does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors: .*Given value: (.*)'
@@ -49,6 +50,9 @@ def in_plain_words(message: str, arguments: Sequence[str], options: Collection[s
         return f"{found[1]}: no such recipe; those that come with the repository lie in its folder recipes"
     if found := _CHOICE.search(message):
         return f"{_in(recipe, found[1], arguments)}{found[1]} {found[3]}: choose one of {found[2].replace(_QUOTE, '')}"
+    if (found := _ONE_OF_KINDS.search(message)) and (choices := _CHOICES.search(found[2])):
+        known = choices[1].replace(_QUOTE, "")
+        return f"{_in(recipe, found[1], arguments)}{found[1]} {found[3]}: choose one of {known}"
     if found := _KIND.search(message) or _ONE_OF_KINDS.search(message):
         named = _LIST.sub(lambda items: f"list of {items[1].count(',') + 1}", _CLASS.sub(r"\1", found[2]))
         kinds = [_KINDS.get(kind, f"a {kind}" if _OF.fullmatch(kind) else None) for kind in named.split(", ")]

@@ -25,6 +25,7 @@ from rich.text import Text
 from semdepth import visualise
 from semdepth.apps.cluster import ClusterConfig
 from semdepth.apps.label_on_cluster import LabelWork, label_on_cluster
+from semdepth.apps.prepare import RECIPE
 from semdepth.data.catalog import DataConfig, list_records
 from semdepth.data.label_files import (
     LabelTask,
@@ -199,8 +200,11 @@ def report(
         _say(console, f"Look at {pictures[0].parent} ({len(pictures)} panels)")
     if tasks:
         _say(console, summary(tasks))
-    root = shlex.quote(str(data.root))
-    _say(console, f"Next: semdepth train --data.name {data.name} --data.root {root} --data.labels noisy")
+    prepared = data.root / RECIPE if data.root is not None else None
+    given = f"--data.name {data.name} --data.root {shlex.quote(str(data.root))}"
+    if prepared is not None and prepared.is_file():
+        given = f"--config {shlex.quote(str(prepared))}"
+    _say(console, f"Next: semdepth train {given} --data.labels noisy --network.fusion ssfa --run runs/labels")
 
 
 def summary(tasks: Sequence[LabelTask]) -> str:

@@ -85,7 +85,6 @@ def predict(
         cluster: Workers on Ray in place of this process.
 
     Examples:
-        semdepth predict photo.jpg --out depth                      # with the weights in the box
         semdepth predict photos clip.mp4 --weights RUN --out depth  # all images of a folder, and a video
         semdepth predict drive --camera-height 1.65 --fov-deg 81    # in metres
         semdepth predict photo.jpg --save ply,glb --fov-deg 60      # coloured points, for any 3-D viewer

@@ -13,7 +13,7 @@ from pathlib import Path
 from semdepth.images import IMAGE_SUFFIXES
 from semdepth.inference.exported import NCNN, ONNX, PROGRAM
 from semdepth.inference.opening import WEIGHTS
-from semdepth.runtime import InputError, logger, require_folder
+from semdepth.runtime import InputError, logger, natural_order, require_folder
 
 VIEW = re.compile(r"image_\d\d?")
 """KITTI's folders of camera images: image_02 of raw drives, image_2 of odometry."""
@@ -75,13 +75,18 @@ def find_inputs(given: Sequence[str], out: Path) -> Inputs:
 def _matches(text: str) -> list[Path]:
     if Path(text).exists() or not glob.has_magic(text):
         return [Path(text)]
-    found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+    found = sorted((Path(name) for name in glob.glob(text, recursive=True)), key=in_order)
     if not found:
         raise InputError(f"{text}: matches no file; check the pattern, and quote it")
     given = [path for path in found if not _is_written(path)]
     if not given:
         raise InputError(f"{text}: matches only what was predicted before; check the pattern")
     return given
+
+
+def in_order(path: Path) -> tuple[str, list[tuple[int, int | str]]]:
+    """Return a sort key: folder by folder, in each frame 10 after frame 9, as training takes them."""
+    return str(path.parent), natural_order(path)
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
@@ -107,7 +112,7 @@ def find_images(path: Path, out: Path) -> list[Path]:
     require_folder(path, "folder of images", "give images")
     if (path / "checkpoints").is_dir() and any((path / name).exists() for name in WEIGHTS):
         raise InputError(f"{path}: is a run, no folder of images; give it with --weights, and the images before it")
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    files = sorted((p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()), key=in_order)
     found = [p for p in files if not _is_output(p, path, out) and LABELS not in p.relative_to(path).parts[:-1]]
     views = [p for p in found if any(VIEW.fullmatch(folder) for folder in p.relative_to(path).parts[:-1])]
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def prepare(
                            "(trainer.initial_weights)", out, made.targets)  # fmt: skip
     else:
         logger.info("%s: was prepared like this before; nothing to do", out)
-    print_lines = [*report, f"Written: {out}", f"Train:   semdepth train --config {out / RECIPE}"]
+    print_lines = [*report, f"Written: {out}", f"Train:   semdepth train --config {shlex.quote(str(out / RECIPE))}"]
     Console().print("\n".join(print_lines), highlight=False, soft_wrap=True, markup=False)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from shlex import quote
 from typing import Any
 
 from semdepth.apps.report_charts import colour
@@ -71,16 +72,18 @@ def facts(run: RunFolder) -> dict[str, Any]:
 
 def _command(run: RunFolder, name: str) -> str:
     if name == "train":
-        return f"semdepth train --config {run.path / CONFIG}"
-    found = run.evaluation or {}
+        return f"semdepth train --config {quote(str(run.path / CONFIG))}"
+    if run.evaluation is None:
+        return "–"
+    found = run.evaluation
     data, validation = found.get("data") or {}, run.config.get("validation") or {}
     chosen = {key: value for key, value in data.items() if key in _CHOSEN and value not in (None, [], "auto")}
     if all(data.get(key) == validation.get(key) for key in _CHOSEN):
         chosen = {}
-    options = [f" --data.{key} '{json.dumps(value)}'" if isinstance(value, list) else f" --data.{key} {value}"
+    options = [f" --data.{key} '{json.dumps(value)}'" if isinstance(value, list) else f" --data.{key} {quote(str(value))}"
                for key, value in chosen.items()]  # fmt: skip
     flip = " --flip true" if found.get("flip") else ""
-    return f"semdepth evaluate {run.path}{''.join(options)} --protocol {found.get('protocol')}{flip}"
+    return f"semdepth evaluate {quote(str(run.path))}{''.join(options)} --protocol {found.get('protocol')}{flip}"
 
 
 def errors_table(runs: Mapping[str, RunFolder]) -> str:

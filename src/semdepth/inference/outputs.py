@@ -12,7 +12,7 @@ from semdepth import visualise
 from semdepth.inference.files import whole_file
 from semdepth.inference.point_cloud import PointCloud, point_cloud, write_glb, write_ply
 from semdepth.labels import SKY, membership
-from semdepth.runtime import InputError
+from semdepth.runtime import InputError, logger
 from semdepth.structures import Prediction
 
 PNG_SCALE = 256.0
@@ -69,7 +69,10 @@ def write_prediction(
         if output in NEED_CAMERA:
             if intrinsics is None:
                 raise InputError(f"{path}: a point cloud needs the camera's intrinsics or field of view")
-            cloud = cloud or cloud_of(pixels, prediction, intrinsics, max_depth)
+            cloud = cloud_of(pixels, prediction, intrinsics, max_depth) if cloud is None else cloud
+            if not len(cloud):  # of one image among many that is no reason to stop
+                logger.warning("%s: not written, no point is left; raise max_depth", path)
+                continue
             (write_ply if output == "ply" else write_glb)(path, cloud)
         else:
             _WRITERS[output](path, pixels, prediction)

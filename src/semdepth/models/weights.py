@@ -80,6 +80,7 @@ def save_weights(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata={_HEADER_KEY: entry})
+        temporary.chmod(0o644)  # safetensors leaves it to its owner alone
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be written ({_reason(error)}); check the folder and its free space") from None
