@@ -36,7 +36,7 @@ def predict(session: onnxruntime.InferenceSession, size: tuple[int, int], image:
 
 def main() -> None:
     """Read, predict, write."""
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 3 or not sys.argv[1].endswith(".onnx"):
         sys.exit("usage: deploy_onnx.py MODEL.onnx IMAGE")
     session, size = load(sys.argv[1])
     source = Path(sys.argv[2])

@@ -11,7 +11,9 @@ import tiny_segmenters as tiny
 from PIL import Image
 
 from semdepth.apps.cli import main
+from semdepth.apps.label import summary
 from semdepth.data.catalog import DataConfig, open_dataset
+from semdepth.data.label_files import label_tasks
 from semdepth.images import read_image
 
 
@@ -130,3 +132,17 @@ def test_bad_input(world: Path, segmenter: Path, capsys: pytest.CaptureFixture[s
         assert main(["label", *arguments, device]) == 2, arguments
         assert hint in capsys.readouterr().err
     assert not list(world.rglob("segmenter.json"))
+
+
+def test_labels_that_say_nothing_are_noticed(segmenter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task = label_tasks("folder", [tmp_path / "a.png"])[0]
+    for path in (task.labels, task.entropy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    for ignored, warned in ((10, False), (40, True)):
+        labels = np.zeros((6, 8), np.uint8)
+        labels.flat[:ignored] = 255
+        Image.fromarray(labels).save(task.labels)
+        Image.fromarray(labels).save(task.entropy)
+        caplog.clear()
+        summary([task])
+        assert ("have no label" in caplog.text) == warned

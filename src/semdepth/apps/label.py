@@ -43,6 +43,8 @@ from semdepth.runtime import InputError, counted, logger
 
 SAMPLE = 40
 """From so many images the summary is taken."""
+MOST_IGNORED = 0.5
+"""A larger share of pixels without a label is worth a warning."""
 
 
 def label(
@@ -214,6 +216,11 @@ def summary(tasks: Sequence[LabelTask]) -> str:
         counts += np.bincount(read_labels(task.labels).ravel(), minlength=256)
         entropy.append(float(read_confidence(task.entropy, is_entropy=False).mean() / 255))
     shares = {c.name: counts[c.train_id] / counts.sum() for c in CLASSES} | {"ignored": counts[IGNORE] / counts.sum()}
+    if shares["ignored"] > MOST_IGNORED:
+        logger.warning(
+            "%.0f %% of the pixels have no label: does this segmenter know such streets? look at the panels",
+            100 * shares["ignored"],
+        )
     largest = sorted(shares.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{name} {share:.1%}" for name, share in largest if share >= 0.001)
     return f"Pixels of {counted(len(entropy), 'image')}: {listed}; mean entropy {np.mean(entropy):.2f}"
