@@ -13,7 +13,7 @@ from semdepth.apps.benchmark_roofline import Ceilings, count_work
 from semdepth.apps.benchmark_steps import FULL, IN_BFLOAT16, LEAN, prepare, rendered_batch
 from semdepth.apps.cli import main
 from semdepth.models.network import NetworkConfig
-from semdepth.runtime import computes_bfloat16
+from semdepth.runtime import InputError, computes_bfloat16
 from semdepth.structures import FrameBatch
 from semdepth.training.objective import Learner
 from semdepth.training.objective_config import ObjectiveConfig
@@ -120,6 +120,10 @@ def test_a_contestant_has_a_process_and_a_memory_of_its_own(frames: FrameBatch) 
         assert spent.wall > 0
         assert 0.1 < rival.peak_gb() < 2
         assert not benchmark_apart._HERE
+        for process in rival._pool._processes.values():
+            process.kill()
+        with pytest.raises(InputError, match="was killed"):
+            rival.turn("step")
 
 
 def test_operations_and_bytes_are_counted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from semdepth.apps.benchmark_roofline import Ceilings, Work, count_work
 from semdepth.apps.benchmark_turns import Spent, measure, peak_memory
-from semdepth.runtime import keep_freed_memory
+from semdepth.runtime import InputError, keep_freed_memory
 
 Jobs = dict[str, Callable[[], Any]]
 """What a contestant can do, by name."""
@@ -63,7 +64,10 @@ class Apart(AbstractContextManager["Apart"]):
         self._pool.shutdown()
 
     def _ask(self, job: Callable[..., Any], *more: Any) -> Any:
-        return self._pool.submit(job, self._number, *more).result()
+        try:
+            return self._pool.submit(job, self._number, *more).result()
+        except BrokenProcessPool:
+            raise InputError("a contestant's process was killed, for want of memory? give a smaller --batch") from None
 
 
 def _begin(
