@@ -117,10 +117,7 @@ def read_frames(movie: Movie, damaged: Callable[[InputError], None] | None = Non
 
 
 def stored_length(movie: Movie) -> tuple[int, float]:
-    """Count the stored frames without decoding them, whatever the header says of them (a browser's recording says nothing).
-
-    Returns:
-        Frames, and the seconds from the first to the last.
+    """Return the number of frames, and the seconds from first to last, counted without decoding (headers may say nothing).
 
     Raises:
         InputError: if the video cannot be read.
